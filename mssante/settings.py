@@ -1,0 +1,254 @@
+"""The settings of one operator: every key of `mssante.toml` with its documentation, unit, bounds and default.
+
+What must always hold:
+- A setting is one field of one struct below. What is known of it stands here and nowhere else: the commented sample,
+  `docs/configuration.md` and the checks of `config` are all made from these fields.
+- No secret is a setting: keys are named by path, the database password may come from the environment.
+- Settings come from `config.load`: all of them agree with each other and every path is absolute.
+"""
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+PASSWORD_VARIABLE = "MSSANTE_DATABASE_PASSWORD"
+
+
+def doc(text: str, *, ge: int | None = None, le: int | None = None) -> Meta:
+    """What an operator must know of a setting, and its bounds."""
+    return Meta(description=text, ge=ge, le=le)
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of the file."""
+
+    installation: ClassVar[bool] = False
+    """True when the sample writes every key out, as they describe this machine; else defaults are commented."""
+
+
+class Operator(Section, frozen=True, kw_only=True):
+    """Who this operator is."""
+
+    installation: ClassVar[bool] = True
+    name: Annotated[str, doc("Name of the operator, as users and other operators read it in notices.")]
+    hostname: Annotated[
+        str, doc("Name of this machine: the CN of its certificate, said in EHLO and in the greetings of SMTP and IMAP.")
+    ]
+    domains: Annotated[
+        tuple[str, ...],
+        doc("Domains of the professional mailboxes (bal) hosted here, lower case. May be empty for citizens only."),
+    ] = ()
+    patient_domain: Annotated[
+        str,
+        doc("Domain of the citizens' mailboxes when this operator hosts them (also in patient_domains); else empty."),
+    ] = ""
+    patient_domains: Annotated[
+        tuple[str, ...],
+        doc(
+            "Every domain of citizens' mailboxes in the trust space: the rules for exchanges with patients hold there."
+        ),
+    ] = ("patient.mssante.fr",)
+
+
+class Listen(Section, frozen=True, kw_only=True):
+    """Where to listen. A port of 0 switches that service off."""
+
+    installation: ClassVar[bool] = True
+    host: Annotated[str, doc("Address to listen on: 127.0.0.1 for this machine only, 0.0.0.0 or :: for all.")] = (
+        "127.0.0.1"
+    )
+    mx: Annotated[
+        int,
+        doc("MX: SMTP with STARTTLS and client certificates, for other operators (25 in production).", ge=0, le=65535),
+    ] = 2500
+    submission: Annotated[
+        int, doc("Submission with STARTTLS, for mail clients (587 in production).", ge=0, le=65535)
+    ] = 2501
+    submissions: Annotated[
+        int, doc("Submission with implicit TLS, for mail clients (465 in production).", ge=0, le=65535)
+    ] = 2502
+    imap: Annotated[int, doc("IMAP with STARTTLS (143 in production).", ge=0, le=65535)] = 2503
+    imaps: Annotated[int, doc("IMAP with implicit TLS (993 in production).", ge=0, le=65535)] = 2504
+    portal: Annotated[int, doc("Web pages over HTTPS. This version has none: leave it at 0.", ge=0, le=0)] = 0
+    health: Annotated[
+        int, doc("Health and Prometheus metrics, plain HTTP: keep it on an inner network.", ge=0, le=65535)
+    ] = 2506
+
+
+class Store(Section, frozen=True, kw_only=True):
+    """Where everything lasts."""
+
+    installation: ClassVar[bool] = True
+    database: Annotated[
+        str,
+        doc(
+            "URL of the database: sqlite:///relative/path.db, or postgresql+psycopg://user@host/name with the "
+            f"password in the environment variable {PASSWORD_VARIABLE}."
+        ),
+    ] = "sqlite:///data/mssante.db"
+    contents: Annotated[str, doc("Where the encrypted message contents are kept: file:relative/folder.")] = (
+        "file:data/contents"
+    )
+    master_key: Annotated[
+        Path,
+        doc("File of the key that wraps every message's key. Without it nothing can be read: keep a copy elsewhere."),
+    ] = Path("pki/master.key")
+
+
+class Tls(Section, frozen=True, kw_only=True):
+    """This operator's certificate, and whom to believe. The files are read again when they change, and at SIGHUP."""
+
+    installation: ClassVar[bool] = True
+    certificate: Annotated[
+        Path, doc("PEM file of this operator's certificate followed by its chain (server and client use).")
+    ] = Path("pki/operator.pem")
+    key: Annotated[Path, doc("PEM file of its private key, readable by the service alone.")] = Path("pki/operator.key")
+    roots: Annotated[Path, doc("PEM file of the authorities to believe (IGC-Santé in production).")] = Path(
+        "pki/ca.pem"
+    )
+    crl: Annotated[
+        Path | None, doc("PEM file of their revocation lists. Empty: revocation is not checked (not for production).")
+    ] = Path("pki/crl.pem")
+
+
+class EspaceConfiance(Section, frozen=True, kw_only=True):
+    """The trust space: who may exchange mail with us."""
+
+    installation: ClassVar[bool] = True
+    liste: Annotated[
+        Path, doc("The signed white list in force. Checked at each change; a faulty or older one is not taken.")
+    ] = Path("espace/listeblanche.xml")
+    signer: Annotated[Path, doc("PEM file of the certificate that signs the white list.")] = Path("espace/signer.pem")
+    routes: Annotated[
+        Path | None,
+        doc('TOML file of static routes (domain = "host:port"), asked before the DNS. Empty: the DNS alone.'),
+    ] = None
+
+
+class Dns(Section, frozen=True, kw_only=True):
+    """The name server that is asked for MX, addresses and DKIM keys."""
+
+    installation: ClassVar[bool] = True
+    server: Annotated[str, doc("host:port of the name server. Empty: the one of the system.")] = ""
+
+
+class Rules(Section, frozen=True, kw_only=True):
+    """What the charter leaves to an operator."""
+
+    max_recipients: Annotated[
+        int, doc("Most distinct recipients of one message; above, nobody gets it.", ge=1, le=1000)
+    ] = 40
+    fin_exact: Annotated[
+        bool,
+        doc('True: only the subject "[FIN]" to the letter ends an exchange. False: any subject with it, in any case.'),
+    ] = False
+    suspended_keeps_mail: Annotated[
+        bool, doc("True: a suspended mailbox still receives mail, to be read when it reopens. False: it refuses mail.")
+    ] = True
+
+
+class Smtp(Section, frozen=True, kw_only=True):
+    """Limits of the SMTP service (MX and submission)."""
+
+    max_size: Annotated[int, doc("Largest message in bytes as it travels; base64 takes a third of it.", ge=65536)] = (
+        36_700_160
+    )
+    max_size_patient: Annotated[int, doc("Largest message in bytes to a citizen's mailbox.", ge=65536)] = 26_214_400
+    max_line: Annotated[
+        int, doc("Longest line of a message in bytes with its end (RFC 5321 §4.5.3.1.6 says 1000).", ge=1000, le=65536)
+    ] = 1000
+    command_timeout_s: Annotated[int, doc("Seconds to wait for the next command (RFC 5321 §4.5.3.2.7).", ge=1)] = 300
+    data_timeout_s: Annotated[int, doc("Seconds to wait for the next piece of a message.", ge=1)] = 180
+    connections: Annotated[int, doc("Most connections at once, each port apart.", ge=1)] = 2000
+    connections_per_ip: Annotated[int, doc("Most connections at once from one address, each port apart.", ge=1)] = 500
+
+
+class Imap(Section, frozen=True, kw_only=True):
+    """Limits of the IMAP service."""
+
+    max_append: Annotated[int, doc("Largest message in bytes that APPEND takes.", ge=65536)] = 36_700_160
+    max_line: Annotated[int, doc("Longest command in bytes, literals of messages aside.", ge=1000)] = 65_536
+    login_timeout_s: Annotated[int, doc("Seconds in which a client must sign in.", ge=1)] = 60
+    idle_timeout_s: Annotated[
+        int, doc("Seconds of silence after which a signed-in client is let go (RFC 3501 §5.4: at least 1800).", ge=1)
+    ] = 1860
+    connections: Annotated[int, doc("Most connections at once, each port apart.", ge=1)] = 20_000
+    connections_per_ip: Annotated[
+        int, doc("Most connections at once from one address, each port apart: an establishment comes from one.", ge=1)
+    ] = 10_000
+
+
+class Queue(Section, frozen=True, kw_only=True):
+    """Sending to other operators."""
+
+    schedule_s: Annotated[
+        tuple[Annotated[int, Meta(ge=1)], ...],
+        doc("Seconds between the attempts to deliver; the last one is repeated."),
+    ] = (60, 300, 900, 1800, 3600, 7200, 14_400)
+    lifetime_hours: Annotated[
+        int, doc("Hours after which the sender is told that his message was not delivered (RFC 5321 §4.5.4.1).", ge=1)
+    ] = 120
+    connections: Annotated[int, doc("Most outbound connections at once.", ge=1)] = 50
+    connections_per_destination: Annotated[int, doc("Most outbound connections at once to one host.", ge=1)] = 4
+    connect_timeout_s: Annotated[int, doc("Seconds to wait for a connection and its TLS.", ge=1)] = 30
+    reply_timeout_s: Annotated[int, doc("Seconds to wait for the answer to a command (RFC 5321 §4.5.3.2).", ge=1)] = 300
+    data_timeout_s: Annotated[
+        int, doc("Seconds to wait for the answer to a whole message (RFC 5321 §4.5.3.2.6).", ge=1)
+    ] = 600
+
+
+class Dkim(Section, frozen=True, kw_only=True):
+    """Signatures over messages (RFC 6376)."""
+
+    sign: Annotated[bool, doc("Sign what leaves for other operators.")] = True
+    verify: Annotated[bool, doc("Verify what other operators send, and note the result in Authentication-Results.")] = (
+        True
+    )
+    selector: Annotated[str, doc("Name of the key in the DNS: <selector>._domainkey.<domain>.")] = "mssante"
+    key: Annotated[Path, doc("PEM file of the RSA private key that signs.")] = Path("pki/dkim.key")
+
+
+class Passwords(Section, frozen=True, kw_only=True):
+    """How passwords are kept (argon2id)."""
+
+    remember_minutes: Annotated[
+        int,
+        doc(
+            "Minutes for which a verified sign-in is remembered in memory, since clients sign in all day; 0: never.",
+            ge=0,
+            le=1440,
+        ),
+    ] = 10
+    memory_kib: Annotated[int, doc("Memory of one hash in KiB.", ge=8192, le=4_194_304)] = 19_456
+    passes: Annotated[int, doc("Passes of one hash over its memory.", ge=1, le=100)] = 2
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All that `mssante.toml` says. `file` is where it was read from."""
+
+    operator: Operator
+    listen: Listen = msgspec.field(default_factory=Listen)
+    store: Store = msgspec.field(default_factory=Store)
+    tls: Tls = msgspec.field(default_factory=Tls)
+    espace_confiance: EspaceConfiance = msgspec.field(default_factory=EspaceConfiance)
+    dns: Dns = msgspec.field(default_factory=Dns)
+    rules: Rules = msgspec.field(default_factory=Rules)
+    smtp: Smtp = msgspec.field(default_factory=Smtp)
+    imap: Imap = msgspec.field(default_factory=Imap)
+    queue: Queue = msgspec.field(default_factory=Queue)
+    dkim: Dkim = msgspec.field(default_factory=Dkim)
+    passwords: Passwords = msgspec.field(default_factory=Passwords)
+    file: Path = Path("mssante.toml")
+
+    @property
+    def directory(self) -> Path:
+        """Where the relative paths and the relative store URLs of the file start."""
+        return self.file.parent
+
+    @property
+    def own_domains(self) -> tuple[str, ...]:
+        """Every domain whose mailboxes are here, professionals' and citizens'."""
+        hosted = (self.operator.patient_domain,) if self.operator.patient_domain else ()
+        return (*self.operator.domains, *hosted)
