@@ -1,0 +1,48 @@
+"""The exchange between a professional and a patient: who may write to whom, as a state machine.
+
+What must always hold (seed 001: « l'ouverture d'une conversation est systematiquement a l'initiative des
+professionnels qui peuvent a tout moment y mettre fin »; facts 4.1, 4.2):
+- only a professional's message makes an exchange, ends it or reopens it; a patient's message changes nothing;
+- a patient may write only where the exchange is open;
+- an exchange belongs to one pair (professional's address, patient's address) and to no other.
+"""
+
+import re
+from enum import StrEnum
+from typing import Final
+
+_FIN: Final = re.compile(r"\[\s*[Ff][Ii][Nn]\s*\]")
+
+
+class ExchangeState(StrEnum):
+    """Where an exchange stands. No exchange at all is ``None``. The values are stored."""
+
+    OPEN = "open"
+    ENDED = "ended"
+
+
+def is_fin(subject: str, x_mss_mes: str, exact: bool = False) -> bool:
+    """Whether a message ends the exchanges with the patients it is addressed to.
+
+    ``subject`` is decoded (RFC 2047); ``x_mss_mes`` is the value of ``X-MSS-MES``, "" when absent. By default the
+    subject has only to contain ``[FIN]``, whatever its case and the spaces inside the brackets: a professional who
+    typed ``Re: [ fin ]`` meant it. ``exact`` asks for the five characters alone, outer spaces aside.
+    The header ends it in both cases (ECO.2.2.8, facts 4.2).
+    """
+    if x_mss_mes.strip().upper() == "FIN":
+        return True
+    return subject.strip() == "[FIN]" if exact else _FIN.search(subject) is not None
+
+
+def after_professional_message(current: ExchangeState | None, fin: bool) -> ExchangeState:
+    """The exchange once a professional's message to the patient is accepted, whatever it was before.
+
+    A message without FIN opens or reopens; one with FIN ends, be it the first: it is read, not answered.
+    """
+    del current  # the last word of the professional alone decides; the parameter keeps the machine's shape
+    return ExchangeState.ENDED if fin else ExchangeState.OPEN
+
+
+def patient_may_write(state: ExchangeState | None) -> bool:
+    """Whether the patient may write to the professional of this exchange."""
+    return state is ExchangeState.OPEN
