@@ -6,6 +6,7 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 PACKAGES := mssante tls espace_confiance annuaire smtp_in smtp_out imap portail
 
 help:
@@ -26,9 +27,10 @@ venv: .venv/installed
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || test "$$(id -u)" != 0 || \
 		{ apt-get update -q && apt-get install -q -y --no-install-recommends python3-venv; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) has no venv: apt-get install python3-venv" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements.txt -r requirements-dev.txt
-	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "building .venv with $$($(PYTHON) -V) ..."
+	@$(PIP) --require-hashes -r requirements.txt -r requirements-dev.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: venv
@@ -60,7 +62,7 @@ bench: venv
 # No registry's name and no path of this machine gets into the files.
 LOCK := $(BIN)/uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 lock: venv
-	$(BIN)/python -m pip install --disable-pip-version-check -q uv
+	$(PIP) uv
 	$(LOCK) --upgrade -o requirements.txt
 	$(LOCK) --upgrade --group dev -c requirements.txt -o requirements-dev.txt
 
