@@ -37,9 +37,9 @@ def is_fin(subject: str, x_mss_mes: str, exact: bool = False) -> bool:
 def after_professional_message(current: ExchangeState | None, fin: bool) -> ExchangeState:
     """The exchange once a professional's message to the patient is accepted, whatever it was before.
 
-    A message without FIN opens or reopens; one with FIN ends, be it the first: it is read, not answered.
+    A message without FIN opens or reopens; one with FIN ends, be it the first: it is read, not answered. So the
+    professional's last word alone decides, whatever ``current`` was.
     """
-    del current  # the last word of the professional alone decides; the parameter keeps the machine's shape
     return ExchangeState.ENDED if fin else ExchangeState.OPEN
 
 

@@ -79,7 +79,7 @@ class HeaderFacts:
     """Decoded, RFC 2047."""
     x_mss_mes: str = ""
     from_addresses: tuple[str, ...] = ()
-    """The addr-specs of From, as written."""
+    """The addr-specs of every From field. What cannot be read as one stays in, as written, so that it is refused."""
     message_id: str = ""
     references: tuple[str, ...] = ()
 

@@ -1,0 +1,257 @@
+"""The charter's rules, and the order in which they are asked.
+
+What must always hold:
+- a rule is a function (transaction, facts) → verdict or None ("nothing to say"); it reads nothing else and changes
+  nothing, so that the same facts always meet the same answer;
+- each rule says in its docstring its identifier, its stage and its source;
+- the first rule that speaks decides. What costs nothing and betrays nothing comes first: a patient learns neither
+  which bal exist nor who else is a patient, because the exchange is asked about before the bal.
+
+The facts at MAIL are the `Speaker`, at RCPT the `Recipient`, at DATA the `HeaderFacts`.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
+
+from mssante.domain.address import AddressError, parse_address
+from mssante.domain.bal import BalState
+from mssante.domain.exchange import ExchangeState, patient_may_write
+from mssante.domain.ins import InsError, ins_of_local
+from mssante.domain.transaction import Edge, HeaderFacts, Recipient, Speaker, Transaction
+from mssante.domain.verdict import ACCEPT, Defer, Refuse, Rule, Verdict
+
+Facts = TypeVar("Facts")
+
+
+# --- MAIL
+
+
+def sender_owned(transaction: Transaction, speaker: Speaker) -> Verdict | None:
+    """``sender.not_owner``. MAIL, submission. Source: facts 3.4.4 (Référentiel #2), RFC 6409 §6.1.
+
+    A holder writes only from an address of his account; the null sender is nobody's address.
+    """
+    if speaker.edge is not Edge.SUBMISSION:
+        return None
+    if transaction.sender is None or str(transaction.sender) not in speaker.addresses:
+        return Refuse(Rule.SENDER_NOT_OWNER, "not an address of the account")
+    return None
+
+
+def sender_in_espace_confiance(transaction: Transaction, speaker: Speaker) -> Verdict | None:
+    """``espace_confiance.sender``. MAIL, MX. Source: facts 1.7.4, the list's key is (domain, DN) (facts 1.4).
+
+    The white list must name the sender's domain with the DN of the certificate that the peer presented.
+    """
+    if speaker.edge is not Edge.MX or transaction.sender is None or speaker.dn_listed_for_sender:
+        return None
+    if speaker.dn_listed_for_sender is None:
+        return Defer(Rule.ESPACE_CONFIANCE_UNAVAILABLE, "no white list held")
+    return Refuse(Rule.ESPACE_CONFIANCE_SENDER, f"{transaction.sender.domain} not listed with the presented DN")
+
+
+def null_sender_from_listed_certificate(transaction: Transaction, speaker: Speaker) -> Verdict | None:
+    """``espace_confiance.null_sender``. MAIL, MX. Source: facts 1.7.4, RFC 5321 §4.5.5.
+
+    Notices travel under the null sender, which has no domain to look up: any listed operator may send them.
+    """
+    if speaker.edge is not Edge.MX or transaction.sender is not None or speaker.dn_listed:
+        return None
+    if speaker.dn_listed is None:
+        return Defer(Rule.ESPACE_CONFIANCE_UNAVAILABLE, "no white list held")
+    return Refuse(Rule.ESPACE_CONFIANCE_NULL_SENDER, "null sender from a DN that no entry names")
+
+
+# --- RCPT
+
+
+def recipients_at_most(transaction: Transaction, recipient: Recipient) -> Verdict | None:
+    """``recipients.too_many``. RCPT. Source: seed 004 (ANS, June 2021), facts 7.3.
+
+    The recipient after the last allowed one is refused for good, and so is every later one, whoever it names:
+    a temporary answer would have the peer deliver the first ones and come back with the rest (RFC 5321 §4.5.3.1.10).
+    An address already accepted counts once.
+    """
+    charter = transaction.charter
+    if transaction.overflowed or (
+        len(transaction.recipients) >= charter.max_recipients and not transaction.names(recipient.address)
+    ):
+        return Refuse(Rule.RECIPIENTS_TOO_MANY, f"more than {charter.max_recipients} distinct recipients")
+    return None
+
+
+def recipient_hosted_here(transaction: Transaction, recipient: Recipient) -> Verdict | None:
+    """``recipient.not_local``. RCPT, MX. Source: RFC 5321 §3.6.2, facts 1.2.
+
+    Operators write to each other directly; nobody's mail is relayed from the MX.
+    """
+    if transaction.speaker.edge is Edge.MX and not recipient.local:
+        return Refuse(Rule.RECIPIENT_NOT_LOCAL, f"{recipient.address.domain} is not hosted here")
+    return None
+
+
+def recipient_in_espace_confiance(transaction: Transaction, recipient: Recipient) -> Verdict | None:
+    """``espace_confiance.recipient``. RCPT. Source: facts 1.7.5.
+
+    Health mail leaves for a listed domain or not at all. A domain hosted here is reached without leaving.
+    """
+    if recipient.local or recipient.listed:
+        return None
+    if recipient.listed is None:
+        return Defer(Rule.ESPACE_CONFIANCE_UNAVAILABLE, "no white list held")
+    return Refuse(Rule.ESPACE_CONFIANCE_RECIPIENT, f"{recipient.address.domain} is not listed")
+
+
+def patient_not_to_patient(transaction: Transaction, recipient: Recipient) -> Verdict | None:
+    """``exchange.patient_to_patient``. RCPT. Source: facts 4.1 (questions and answers of Mon espace santé)."""
+    if transaction.from_patient and recipient.patient_domain:
+        return Refuse(Rule.EXCHANGE_PATIENT_TO_PATIENT, "a patient writes to a patient domain")
+    return None
+
+
+def patient_in_open_exchange(transaction: Transaction, recipient: Recipient) -> Verdict | None:
+    """``exchange.not_opened``, ``exchange.ended``. RCPT. Source: seed 001, seed 002, facts 4.1, 4.2.
+
+    Only the professional opens an exchange and ends it; the patient writes while it is open.
+    """
+    if not transaction.from_patient or patient_may_write(recipient.exchange):
+        return None
+    if recipient.exchange is ExchangeState.ENDED:
+        return Refuse(Rule.EXCHANGE_ENDED, "the professional ended the exchange")
+    return Refuse(Rule.EXCHANGE_NOT_OPENED, "no professional opened an exchange")
+
+
+def recipient_ins(transaction: Transaction, recipient: Recipient) -> Verdict | None:
+    """``recipient.ins``. RCPT. Source: ECO.2.2.6, facts 4.5.1, 5.
+
+    A patient's address carries an INS of right syntax and right key, hosted here or elsewhere: a wrong digit is
+    somebody else's health. Addresses that do not begin with a digit are the operator's own.
+    """
+    if not recipient.patient_domain:
+        return None
+    try:
+        ins_of_local(recipient.address.local)
+    except InsError as error:
+        return Refuse(Rule.RECIPIENT_INS, error.cause)
+    return None
+
+
+def recipient_receives(transaction: Transaction, recipient: Recipient) -> Verdict | None:
+    """``recipient.unknown``, ``recipient.patient_unknown``, ``recipient.closed``, ``recipient.suspended``. RCPT.
+    Source: facts 7.1 (life of a bal), RFC 5321 §4.2.3, RFC 3463 §3.2, §3.3.
+
+    A bal being closed receives nothing more; a suspended one does unless the operator sets otherwise.
+    """
+    if not recipient.local:
+        return None
+    match recipient.state:
+        case None | BalState.DRAFT:
+            unknown = Rule.RECIPIENT_PATIENT_UNKNOWN if recipient.patient_domain else Rule.RECIPIENT_UNKNOWN
+            return Refuse(unknown, "no such bal" if recipient.state is None else "draft")
+        case BalState.CLOSING | BalState.CLOSED:
+            return Refuse(Rule.RECIPIENT_CLOSED, recipient.state)
+        case BalState.SUSPENDED if not transaction.charter.suspended_receives:
+            return Defer(Rule.RECIPIENT_SUSPENDED, "suspended")
+        case _:
+            return None
+
+
+def recipient_has_room(transaction: Transaction, recipient: Recipient) -> Verdict | None:
+    """``recipient.full``. RCPT. Source: facts 7.6, RFC 3463 §3.3 (X.2.2)."""
+    return Defer(Rule.RECIPIENT_FULL, "over quota") if recipient.local and recipient.full else None
+
+
+# --- DATA
+
+
+def message_for_all_or_none(transaction: Transaction, headers: HeaderFacts) -> Verdict | None:
+    """``recipients.too_many_message``. DATA. Source: seed 004, facts 7.3.
+
+    Once one recipient too many was asked for, nobody gets the message.
+    """
+    return Refuse(Rule.RECIPIENTS_TOO_MANY_MESSAGE, "one recipient too many") if transaction.overflowed else None
+
+
+def somebody_receives(transaction: Transaction, headers: HeaderFacts) -> Verdict | None:
+    """``recipients.none``. DATA. Source: RFC 5321 §3.3, RFC 2920 §3.1."""
+    return None if transaction.recipients else Refuse(Rule.RECIPIENTS_NONE, "no recipient accepted")
+
+
+def header_from_owned(transaction: Transaction, headers: HeaderFacts) -> Verdict | None:
+    """``sender.header_from``. DATA, submission. Source: facts 3.4.4, RFC 6409 §6.1.
+
+    The author that the reader sees is the holder too. A header without From claims nobody.
+    """
+    if transaction.speaker.edge is not Edge.SUBMISSION:
+        return None
+    for text in headers.from_addresses:
+        try:
+            owned = str(parse_address(text)) in transaction.speaker.addresses
+        except AddressError:
+            owned = False
+        if not owned:
+            return Refuse(Rule.SENDER_HEADER_FROM, "From is not an address of the account")
+    return None
+
+
+def header_from_patient(transaction: Transaction, headers: HeaderFacts) -> Verdict | None:
+    """``sender.header_from``. DATA, MX. Source: facts 1.7.4, 4.1.
+
+    The exchange rules judge the envelope; a patient's address in From under another domain's envelope, or the
+    reverse, would go round them. Notices (null sender) are left alone.
+    """
+    if transaction.speaker.edge is not Edge.MX or transaction.sender is None:
+        return None
+    domains = transaction.charter.patient_domains
+    for text in headers.from_addresses:
+        if (text.rpartition("@")[2].strip().lower() in domains) is not transaction.from_patient:
+            return Refuse(Rule.SENDER_HEADER_FROM, "patient domain in only one of envelope and From")
+    return None
+
+
+MAIL_RULES: Final[tuple[Callable[[Transaction, Speaker], Verdict | None], ...]] = (
+    sender_owned,
+    sender_in_espace_confiance,
+    null_sender_from_listed_certificate,
+)
+RCPT_RULES: Final[tuple[Callable[[Transaction, Recipient], Verdict | None], ...]] = (
+    recipients_at_most,
+    recipient_hosted_here,
+    recipient_in_espace_confiance,
+    patient_not_to_patient,
+    patient_in_open_exchange,
+    recipient_ins,
+    recipient_receives,
+    recipient_has_room,
+)
+DATA_RULES: Final[tuple[Callable[[Transaction, HeaderFacts], Verdict | None], ...]] = (
+    message_for_all_or_none,
+    somebody_receives,
+    header_from_owned,
+    header_from_patient,
+)
+
+
+def decide_mail(transaction: Transaction) -> Verdict:
+    """The verdict on the sender."""
+    return _first(MAIL_RULES, transaction, transaction.speaker)
+
+
+def decide_rcpt(transaction: Transaction, recipient: Recipient) -> Verdict:
+    """The verdict on one more recipient. Whoever asks goes on with `Transaction.after_rcpt`."""
+    return _first(RCPT_RULES, transaction, recipient)
+
+
+def decide_data(transaction: Transaction, headers: HeaderFacts) -> Verdict:
+    """The verdict on the message. ``HeaderFacts()`` judges the envelope alone, before the message is read."""
+    return _first(DATA_RULES, transaction, headers)
+
+
+def _first(
+    rules: Iterable[Callable[[Transaction, Facts], Verdict | None]], transaction: Transaction, facts: Facts
+) -> Verdict:
+    for rule in rules:
+        verdict = rule(transaction, facts)
+        if verdict is not None:
+            return verdict
+    return ACCEPT
