@@ -1,0 +1,1 @@
+"""Outbound SMTP: the queue drained towards other operators, over mutual TLS or not at all."""
