@@ -110,7 +110,7 @@ def patient_not_to_patient(transaction: Transaction, recipient: Recipient) -> Ve
 
 
 def patient_in_open_exchange(transaction: Transaction, recipient: Recipient) -> Verdict | None:
-    """``exchange.not_opened``, ``exchange.ended``. RCPT. Source: seed 001, seed 002, facts 4.1, 4.2.
+    """``exchange.not_opened``, ``exchange.ended``. RCPT. Source: seed 001, facts 4.1, 4.2.
 
     Only the professional opens an exchange and ends it; the patient writes while it is open.
     """
