@@ -1,0 +1,169 @@
+"""The keys of SEARCH and their grammar (RFC 9051 §6.4.4, §9 `search-key`).
+
+Invariants: a key is a frozen value; AND is explicit; text is decoded to `str` here, so no charset is known further on.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from imap.lexer import MAX_NUMBER64, Lexer, Ranges, Refused, SyntaxFault, read_set
+from mssante.domain import flags
+
+MAX_KEYS: Final = 1000
+
+
+class All(msgspec.Struct, frozen=True):
+    pass
+
+
+class And(msgspec.Struct, frozen=True):
+    keys: tuple[Key, ...]
+
+
+class Or(msgspec.Struct, frozen=True):
+    first: Key
+    second: Key
+
+
+class Not(msgspec.Struct, frozen=True):
+    key: Key
+
+
+class Flag(msgspec.Struct, frozen=True):
+    """A system flag by its bit."""
+
+    bit: int
+
+
+class Keyword(msgspec.Struct, frozen=True):
+    word: str
+
+
+class Recent(msgspec.Struct, frozen=True):
+    pass
+
+
+class Numbers(msgspec.Struct, frozen=True):
+    ranges: Ranges
+    uid: bool
+
+
+class Size(msgspec.Struct, frozen=True):
+    """Larger (or smaller) than so many octets."""
+
+    octets: int
+    larger: bool
+
+
+class When(StrEnum):
+    BEFORE = "BEFORE"
+    ON = "ON"
+    SINCE = "SINCE"
+
+
+class Day(msgspec.Struct, frozen=True):
+    """The internal date, or the Date: field when `sent`; time and zone disregarded."""
+
+    when: When
+    day: date
+    sent: bool
+
+
+class Header(msgspec.Struct, frozen=True):
+    """Substring of a field's decoded text; empty text: the field exists."""
+
+    name: str
+    text: str
+
+
+class Body(msgspec.Struct, frozen=True):
+    text: str
+    header: bool
+    """TEXT: the header counts too."""
+
+
+Key = All | And | Or | Not | Flag | Keyword | Recent | Numbers | Size | Day | Header | Body
+
+_FLAGS: Final[dict[bytes, Key]] = {
+    b"ALL": All(),
+    b"RECENT": Recent(),
+    b"OLD": Not(Recent()),
+    b"NEW": And((Recent(), Not(Flag(flags.SEEN)))),
+}
+for _bit, _name in flags.NAMES.items():
+    _FLAGS[_name[1:].upper().encode("ascii")] = Flag(_bit)
+    _FLAGS[b"UN" + _name[1:].upper().encode("ascii")] = Not(Flag(_bit))
+_FIELDS: Final = {b"BCC", b"CC", b"FROM", b"SUBJECT", b"TO"}
+_CHARSETS: Final = {"US-ASCII", "ASCII", "UTF-8"}
+
+
+def lex_search(lexer: Lexer) -> Key:
+    """The keys after SEARCH, to the end of the command. `Refused` [BADCHARSET] for a charset that is not known."""
+    if lexer.next_is(b"CHARSET ") or lexer.next_is(b"charset ") or lexer.next_is(b"Charset "):
+        lexer.word()
+        lexer.space()
+        if lexer.text().upper() not in _CHARSETS:
+            raise Refused("Search texts may be in US-ASCII or UTF-8", "BADCHARSET (US-ASCII UTF-8)")
+        lexer.space()
+    count = [0]
+    keys = [_key(lexer, count)]
+    while not lexer.at_end():
+        lexer.space()
+        if lexer.at_end():
+            break
+        keys.append(_key(lexer, count))
+    return keys[0] if len(keys) == 1 else And(tuple(keys))
+
+
+def _key(lexer: Lexer, count: list[int]) -> Key:
+    count[0] += 1
+    if count[0] > MAX_KEYS:
+        raise SyntaxFault("too many search keys")
+    lexer.nested()
+    try:
+        if lexer.next_is(b"("):
+            keys = lexer.parenthesised(lambda: _key(lexer, count))
+            return keys[0] if len(keys) == 1 else And(tuple(keys))
+        word = lexer.word()
+        if word[0] in b"0123456789*":
+            return Numbers(read_set(word), uid=False)
+        return _named(lexer, word.upper(), count)
+    finally:
+        lexer.unnested()
+
+
+def _named(lexer: Lexer, word: bytes, count: list[int]) -> Key:
+    known = _FLAGS.get(word)
+    if known is not None:
+        return known
+    lexer.space()
+    if word == b"NOT":
+        return Not(_key(lexer, count))
+    if word == b"OR":
+        first = _key(lexer, count)
+        lexer.space()
+        return Or(first, _key(lexer, count))
+    if word in _FIELDS:
+        return Header(word.decode("ascii").lower(), lexer.text())
+    if word == b"HEADER":
+        name = lexer.text().lower()
+        lexer.space()
+        return Header(name, lexer.text())
+    if word in {b"TEXT", b"BODY"}:
+        return Body(lexer.text(), header=word == b"TEXT")
+    if word in {b"KEYWORD", b"UNKEYWORD"}:
+        key = Keyword(lexer.atom())
+        return key if word == b"KEYWORD" else Not(key)
+    if word in {b"LARGER", b"SMALLER"}:
+        return Size(lexer.number(MAX_NUMBER64), larger=word == b"LARGER")
+    if word == b"UID":
+        return Numbers(lexer.sequence_set(), uid=True)
+    sent, when = word.startswith(b"SENT"), word.removeprefix(b"SENT")
+    if when in {b"BEFORE", b"ON", b"SINCE"}:
+        return Day(When(when.decode("ascii")), lexer.date(), sent)
+    raise SyntaxFault("unknown search key")
