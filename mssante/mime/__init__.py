@@ -1,0 +1,1 @@
+"""Streaming readers of message structure, builders of notices, DKIM."""

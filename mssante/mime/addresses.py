@@ -1,0 +1,166 @@
+"""Address lists of header fields: From, Sender, Reply-To, To, Cc, Bcc.
+
+What must always hold: reading never raises and is linear in the length of the value; encoded words stay encoded
+(RFC 3501 §7.4.2); groups keep their place as a start and an end marker. What cannot be understood is given as it is
+written rather than dropped, because a reader must be able to see who a broken message claims to come from.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+MAX_ADDRESSES: Final = 1_000
+"""Addresses given of one field; the field itself stays whole in the message."""
+
+MISSING_DOMAIN: Final = b"MISSING_DOMAIN"
+"""Stands for the absent domain of ``To: jean``: NIL would read as the start of a group (RFC 3501 §7.4.2)."""
+
+
+class MailAddress(NamedTuple):
+    """One ENVELOPE address (RFC 3501 §7.4.2): a group starts with (None, None, name, None) and ends with all None."""
+
+    name: bytes | None
+    route: bytes | None
+    mailbox: bytes | None
+    host: bytes | None
+
+
+_GROUP_END: Final = MailAddress(None, None, None, None)
+_ATOM: Final = rb'[^\s<>()@,:;"\\\[\]]++'
+_PLAIN: Final = re.compile(
+    rb"[ \t]*+(?:(?:"
+    rb'"([^"\\]*+)"[ \t]*+|([^<>()@,:;"\\]*+))<(' + _ATOM + rb")@(" + _ATOM + rb")>"
+    rb"|(" + _ATOM + rb")@(" + _ATOM + rb"))[ \t]*+(?:,|\Z)"
+)
+_TOKEN: Final = re.compile(rb'\s++|"((?:[^"\\]|\\.)*+)"?|[()<>,:;\[\]]|[^\s"()<>,:;\[\]]++', re.DOTALL)
+_COMMENT_PIECE: Final = re.compile(rb"[()]|(?:[^()\\]|\\.)++|\\", re.DOTALL)
+_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
+
+
+def parse_addresses(value: bytes) -> list[MailAddress]:
+    """The addresses of one unfolded field value, in order, at most `MAX_ADDRESSES` (RFC 5322 §3.4, §4.4)."""
+    found: list[MailAddress] = []
+    position, end = 0, len(value)
+    while position < end:
+        match = _PLAIN.match(value, position)
+        if match is None:
+            _parse_any(value, position, found)
+            break
+        quoted, phrase, local, domain, bare_local, bare_domain = match.groups()
+        if bare_local is not None:
+            found.append(MailAddress(None, None, bare_local, bare_domain))
+        else:
+            name = quoted if quoted is not None else phrase.strip()
+            found.append(MailAddress(name or None, None, local, domain))
+        if len(found) >= MAX_ADDRESSES:
+            break
+        position = match.end()
+    return found
+
+
+def _parse_any(value: bytes, position: int, found: list[MailAddress]) -> None:
+    """Read the rest of a list that holds groups, routes, comments, quoted pairs or mistakes, appending to `found`."""
+    parser = _ListParser(found)
+    end = len(value)
+    while position < end and len(found) < MAX_ADDRESSES:
+        match = _TOKEN.match(value, position)
+        if match is None:  # the token pattern takes any octet; this keeps the loop finite whatever happens to it
+            break
+        token = match.group()
+        if token == b"(":
+            comment, position = _comment(value, match.end())
+            parser.comments.append(comment)
+            continue
+        position = match.end()
+        if match.group(1) is not None:
+            parser.word(_PAIR.sub(rb"\1", match.group(1)), quoted=True)
+        else:
+            parser.token(token)
+    parser.end_mailbox()
+    if parser.in_group:
+        found.append(_GROUP_END)
+
+
+def _comment(value: bytes, position: int) -> tuple[bytes, int]:
+    """The text of the comment whose opening parenthesis ends at `position`, and the offset after it."""
+    depth = 1
+    pieces: list[bytes] = []
+    for match in _COMMENT_PIECE.finditer(value, position):
+        piece = match.group()
+        if piece == b"(":
+            depth += 1
+        elif piece == b")":
+            depth -= 1
+            if not depth:
+                return b"".join(pieces).strip(), match.end()
+        else:
+            piece = _PAIR.sub(rb"\1", piece)
+        pieces.append(piece)
+    return b"".join(pieces).strip(), len(value)
+
+
+class _ListParser:
+    """Collects the tokens of one mailbox at a time."""
+
+    def __init__(self, found: list[MailAddress]) -> None:
+        self.found = found
+        self.in_group = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.comments: list[bytes] = []
+        self._phrase: list[bytes] = []
+        self._spec: list[bytes] | None = None
+        self._angle = False
+        self._space = False
+
+    def word(self, text: bytes, *, quoted: bool = False) -> None:
+        if self._angle and self._spec is not None:
+            self._spec.append(text)
+            return
+        if self._space and self._phrase:
+            self._phrase.append(b" ")
+        self._space = False
+        self._phrase.append(text if quoted or text else b"")
+
+    def token(self, token: bytes) -> None:
+        if token.isspace():
+            self._space = True
+        elif self._angle:
+            if token == b">":
+                self._angle = False
+            else:
+                self.word(token)
+        elif token == b"<":
+            self._angle = True
+            self._spec = []
+        elif token == b",":
+            self.end_mailbox()
+        elif token == b":":
+            self.found.append(MailAddress(None, None, b"".join(self._phrase), None))
+            self.in_group = True
+            self._reset()
+        elif token == b";":
+            self.end_mailbox()
+            if self.in_group:
+                self.found.append(_GROUP_END)
+                self.in_group = False
+        elif token not in (b">", b")"):
+            self.word(token)
+
+    def end_mailbox(self) -> None:
+        phrase = b"".join(self._phrase)
+        comment = self.comments[0] if self.comments else b""
+        route = None
+        if self._spec is None:
+            name, spec = comment, phrase
+        else:
+            name, spec = phrase or comment, b"".join(self._spec)
+            if spec.startswith(b"@") and b":" in spec:
+                route, _, spec = spec.rpartition(b":")
+        if spec or name or self._spec is not None:
+            local, at, domain = spec.rpartition(b"@")
+            if at:
+                self.found.append(MailAddress(name or None, route, local.strip(), domain.strip() or MISSING_DOMAIN))
+            else:
+                self.found.append(MailAddress(name or None, route, spec, MISSING_DOMAIN))
+        self._reset()

@@ -1,0 +1,236 @@
+"""Reading of header blocks, and the check of the octets of a message.
+
+What must always hold:
+
+- A header block is taken as it came: eight-bit octets, folding, repeated, empty and misspelt fields are data. Nothing
+  here raises on the content of a header, and every function is linear in its length.
+- `header_fields` gives octets of the message unchanged (RFC 3501 §6.4.5): folding, case and spacing are kept.
+- `OctetGuard` finds the same fault in the same octets however they are cut.
+"""
+
+import binascii
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+from mssante.domain.transaction import HeaderFacts
+from mssante.mime.addresses import parse_addresses
+
+MAX_REFERENCES: Final = 100
+"""Message identifiers kept of one References field, the newest."""
+
+_FACTS: Final = frozenset({b"subject", b"x-mss-mes", b"from", b"message-id", b"references", b"in-reply-to"})
+_MESSAGE_ID: Final = re.compile(rb"<[^<>\s]++>")
+_ENCODED_WORD: Final = re.compile(rb"=\?([^?*\s]++)(?:\*[^?\s]*+)?\?([bBqQ])\?([^?]*+)\?=")
+_ESCAPED: Final = re.compile(rb"=([0-9A-Fa-f]{2})")
+_NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]+")
+_CONTROLS: Final = dict.fromkeys((*range(9), *range(10, 32), 127))
+
+
+def unfold(header: bytes) -> bytes:
+    """The block with every folded field on one line; the white space that began a continuation is kept."""
+    header = header.replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t")
+    return header.replace(b"\n ", b" ").replace(b"\n\t", b"\t")
+
+
+def split_fields(header: bytes, wanted: frozenset[bytes]) -> dict[bytes, list[bytes]]:
+    """The unfolded, stripped values of the `wanted` fields (lower-case names), in order of appearance."""
+    found: dict[bytes, list[bytes]] = {}
+    for line in unfold(header).split(b"\n"):
+        name, _, value = line.partition(b":")
+        key = name.rstrip().lower()
+        if key in wanted:
+            found.setdefault(key, []).append(value.strip())
+    return found
+
+
+def decode_text(value: bytes) -> str:
+    """The text of an unstructured value: raw UTF-8 or Latin-1, encoded words decoded (RFC 2047 §6), no controls.
+
+    Never raises: an unknown charset or a damaged encoding gives the best text that can be made of the octets.
+    """
+    if b"=?" not in value:
+        text = _decode_bytes(value, "utf-8")
+    else:
+        text = _decode_words(value)
+    return text if text.isprintable() else text.translate(_CONTROLS)
+
+
+def _decode_words(value: bytes) -> str:
+    pieces: list[str] = []
+    pending = b""
+    pending_charset = ""
+    position = 0
+    for match in _ENCODED_WORD.finditer(value):
+        between = value[position : match.start()]
+        charset = match[1].decode("ascii", "replace").lower()
+        octets = _word_octets(match[2] in b"bB", match[3])
+        # White space between adjacent encoded words is not text (RFC 2047 §6.2), and a character may be cut
+        # between two words of one charset, so such words are joined before they are decoded.
+        adjacent = bool(pending_charset) and not between.strip()
+        if adjacent and charset == pending_charset:
+            pending += octets
+        else:
+            if pending_charset:
+                pieces.append(_decode_bytes(pending, pending_charset))
+            if not adjacent:
+                pieces.append(_decode_bytes(between, "utf-8"))
+            pending, pending_charset = octets, charset
+        position = match.end()
+    if pending_charset:
+        pieces.append(_decode_bytes(pending, pending_charset))
+    pieces.append(_decode_bytes(value[position:], "utf-8"))
+    return "".join(pieces)
+
+
+def _word_octets(base64: bool, text: bytes) -> bytes:
+    if not base64:
+        return _ESCAPED.sub(lambda match: bytes((int(match[1], 16),)), text.replace(b"_", b" "))
+    digits = _NOT_BASE64.sub(b"", text)
+    if len(digits) % 4 == 1:  # six bits make no octet
+        digits = digits[:-1]
+    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
+
+
+def _decode_bytes(octets: bytes, charset: str) -> str:
+    try:
+        return octets.decode(charset)
+    except (LookupError, UnicodeError, ValueError):
+        try:
+            return octets.decode("utf-8")
+        except UnicodeDecodeError:
+            return octets.decode("latin-1")
+
+
+def message_ids(value: bytes) -> tuple[str, ...]:
+    """The message identifiers of a References, In-Reply-To or Message-ID value, with their angle brackets."""
+    return tuple(found.decode("utf-8", "replace") for found in _MESSAGE_ID.findall(value)[-MAX_REFERENCES:])
+
+
+def header_facts(header: bytes) -> HeaderFacts:
+    """What the rules need of a header block. References falls back to In-Reply-To (RFC 5322 §3.6.4)."""
+    fields = split_fields(header, _FACTS)
+    senders = tuple(
+        f"{_decode_bytes(address.mailbox, 'utf-8')}@{_decode_bytes(address.host, 'utf-8')}"
+        for value in fields.get(b"from", ())
+        for address in parse_addresses(value)
+        if address.mailbox is not None and address.host is not None
+    )
+    identifiers = message_ids(_first(fields, b"message-id"))
+    references = message_ids(_first(fields, b"references")) or message_ids(_first(fields, b"in-reply-to"))
+    return HeaderFacts(
+        subject=decode_text(_first(fields, b"subject")),
+        x_mss_mes=decode_text(_first(fields, b"x-mss-mes")),
+        from_addresses=senders,
+        message_id=identifiers[0] if identifiers else "",
+        references=references,
+    )
+
+
+def _first(fields: dict[bytes, list[bytes]], name: bytes) -> bytes:
+    values = fields.get(name)
+    return values[0] if values else b""
+
+
+def header_fields(header: bytes, names: Iterable[str | bytes], *, negate: bool = False) -> bytes:
+    """HEADER.FIELDS, or with `negate` HEADER.FIELDS.NOT, of a header block (RFC 3501 §6.4.5).
+
+    Gives the exact octets of the chosen fields, in order, followed by an empty line. Field names are compared
+    without regard to case. Lines before the first field, and an empty line that ends the block, belong to no field.
+    """
+    wanted = _names(tuple(names))
+    chosen = []
+    keep = False
+    for line in header.split(b"\n"):
+        if line[:1] not in (b" ", b"\t"):
+            name, colon, _ = line.partition(b":")
+            keep = bool(colon) and (name.rstrip().lower() in wanted) is not negate
+        if keep:
+            chosen.append(line)
+    if not chosen:
+        return b"\r\n"
+    fields = b"\n".join(chosen)
+    if chosen[-1].endswith(b"\r"):
+        return fields + b"\n\r\n"
+    return fields + (b"\r\n\r\n" if not header.endswith(b"\n") else b"\n\r\n")
+
+
+@lru_cache(maxsize=256)
+def _names(names: tuple[str | bytes, ...]) -> frozenset[bytes]:
+    return frozenset((name.encode() if isinstance(name, str) else name).lower() for name in names)
+
+
+class OctetFault(StrEnum):
+    """Why the octets of a message are refused (RFC 5321 §2.3.8, §4.5.3.1.6; RFC 5322 §2.1.1)."""
+
+    BARE_CR = "bare CR"
+    BARE_LF = "bare LF"
+    NUL = "NUL"
+    LONG_LINE = "over-long line"
+
+
+_BARE_CR: Final = re.compile(rb"\r(?!\n)")
+_BARE_LF: Final = re.compile(rb"\n(?<!\r\n)")
+
+
+def find_bare_newline(data: bytes, tail: bytes = b"") -> OctetFault | None:
+    """A CR without LF, an LF without CR, or a NUL in `data`; `tail` is what came before it (its last octet matters).
+
+    A CR that ends `data` is judged with the next piece, so the last piece must be followed by a call with b"" when
+    it may end in CR: ``find_bare_newline(b"", tail)`` is then `BARE_CR`.
+    """
+    after_cr = tail.endswith(b"\r")
+    if after_cr and not data.startswith(b"\n"):
+        return OctetFault.BARE_CR
+    if b"\0" in data:
+        return OctetFault.NUL
+    found = _BARE_CR.search(data)
+    if found is not None and found.end() != len(data):
+        return OctetFault.BARE_CR
+    start = 1 if after_cr else 0
+    return OctetFault.BARE_LF if _BARE_LF.search(data, start) is not None else None
+
+
+class OctetGuard:
+    """Watches the octets of one message as they stream by.
+
+    `limit` is the longest line in octets without its CRLF, 998 by RFC 5321 §4.5.3.1.6; 0 allows any length.
+    After the first fault the guard keeps it and looks no further.
+    """
+
+    def __init__(self, limit: int = 998) -> None:
+        self._limit = limit
+        self._line = 0  # octets of the unfinished line, its CR included
+        self._tail = b""
+        self.fault: OctetFault | None = None
+
+    def feed(self, data: bytes) -> OctetFault | None:
+        """Look at the next piece; the first fault seen so far."""
+        if self.fault is None and data:
+            self.fault = find_bare_newline(data, self._tail) or self._long_line(data)
+            self._tail = data[-1:]
+        return self.fault
+
+    def finish(self) -> OctetFault | None:
+        """The fault of the whole message; a CR at its very end is bare."""
+        if self.fault is None and self._tail == b"\r":
+            self.fault = OctetFault.BARE_CR
+        return self.fault
+
+    def _long_line(self, data: bytes) -> OctetFault | None:
+        if not self._limit:
+            return None
+        longest = self._limit + 2  # with CRLF
+        end = len(data)
+        start = -self._line
+        # Hops from line end to line end, as far as a line may reach: a short line costs nothing.
+        while end - start >= longest:
+            feed = data.rfind(b"\n", max(start, 0), start + longest)
+            if feed < 0:
+                return OctetFault.LONG_LINE
+            start = feed + 1
+        feed = data.rfind(b"\n", max(start, 0))
+        self._line = end - (feed + 1 if feed >= 0 else start)
+        return None

@@ -1,0 +1,173 @@
+"""How values of a message are written in IMAP answers: strings, ENVELOPE, BODYSTRUCTURE.
+
+What must always hold: every string is a quoted string or a literal that a strict client can read (RFC 3501 §4.3);
+octets above 127, CR and LF go in literals, NUL (which no string can hold) is written as octet 128; values are sent as
+the message has them, encoded words included.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from mssante.mime.addresses import parse_addresses
+from mssante.mime.content import ContentType, Parameters, parse_disposition
+
+_PLAIN: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-!#-\[\]-\x7f]*+").fullmatch
+_QUOTABLE: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*+").fullmatch
+
+EMPTY_STRUCTURE: Final = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0 NIL NIL NIL NIL)'
+"""Stands for the parts of a multipart that has none, which the grammar does not allow."""
+
+
+def string(value: bytes) -> bytes:
+    """A quoted string or a literal."""
+    if _PLAIN(value):
+        return b'"' + value + b'"'
+    if _QUOTABLE(value):
+        return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    return b"{%d}\r\n%b" % (len(value), value.replace(b"\0", b"\x80"))
+
+
+def nstring(value: bytes | None) -> bytes:
+    """`string`, or NIL."""
+    return b"NIL" if value is None else string(value)
+
+
+def envelope(fields: dict[bytes, list[bytes]]) -> bytes:
+    """ENVELOPE of a message with these fields (RFC 3501 §7.4.2, RFC 9051 §7.5.2).
+
+    Sender and Reply-To that are missing or empty are From. Of a text field given twice the first counts; address
+    fields given twice are joined, as a reader of the message would see them.
+    """
+    sender = _addresses(fields.get(b"from"))
+    return b"(%b %b %b %b %b %b %b %b %b %b)" % (
+        _text(fields.get(b"date")),
+        _text(fields.get(b"subject")),
+        sender,
+        _addresses(fields.get(b"sender"), sender),
+        _addresses(fields.get(b"reply-to"), sender),
+        _addresses(fields.get(b"to")),
+        _addresses(fields.get(b"cc")),
+        _addresses(fields.get(b"bcc")),
+        _text(fields.get(b"in-reply-to")),
+        _text(fields.get(b"message-id")),
+    )
+
+
+def _text(values: list[bytes] | None) -> bytes:
+    return string(values[0]) if values else b"NIL"
+
+
+def _addresses(values: list[bytes] | None, default: bytes = b"NIL") -> bytes:
+    if not values:
+        return default
+    written = [
+        b"(%b %b %b %b)" % (nstring(name), nstring(route), nstring(mailbox), nstring(host))
+        for value in values
+        for name, route, mailbox, host in parse_addresses(value)
+    ]
+    return b"(" + b"".join(written) + b")" if written else default
+
+
+def basic_structure(
+    content: ContentType, fields: dict[bytes, list[bytes]], size: int, lines: int, inner: tuple[bytes, bytes] | None
+) -> bytes:
+    """BODYSTRUCTURE of a part that is not a multipart. `inner`: ENVELOPE and BODYSTRUCTURE of a message/rfc822."""
+    text = content.kind.startswith(b"text/")
+    if inner is not None:
+        measure = b"%d %b %b %d" % (size, *inner, lines)
+    elif text:
+        measure = b"%d %d" % (size, lines)
+    else:
+        measure = b"%d" % size
+    encoding = fields.get(b"content-transfer-encoding")
+    return b"(%b %b %b %b %b %b %b %b %b)" % (
+        string(content.type),
+        string(content.subtype),
+        _parameters(content.parameters, text),
+        _text(fields.get(b"content-id")),
+        _text(fields.get(b"content-description")),
+        string(encoding[0]) if encoding and encoding[0] else b'"7bit"',
+        measure,
+        _text(fields.get(b"content-md5")),
+        _extension(fields),
+    )
+
+
+def multipart_structure(content: ContentType, fields: dict[bytes, list[bytes]], parts: Sequence[bytes]) -> bytes:
+    """BODYSTRUCTURE of a multipart with these parts."""
+    return b"(%b %b %b %b)" % (
+        b"".join(parts) or EMPTY_STRUCTURE,
+        string(content.subtype),
+        _parameters(content.parameters, False),
+        _extension(fields),
+    )
+
+
+def _parameters(parameters: Parameters, text: bool) -> bytes:
+    written = [string(name) + b" " + string(value) for name, value in parameters]
+    if text and not any(name.lower() == b"charset" for name, _ in parameters):
+        written.append(b'"charset" "us-ascii"')  # RFC 2045 §5.2
+    return b"(" + b" ".join(written) + b")" if written else b"NIL"
+
+
+def _extension(fields: dict[bytes, list[bytes]]) -> bytes:
+    """Disposition, language and location, the extension data that parts of every kind have."""
+    disposition = language = b"NIL"
+    values = fields.get(b"content-disposition")
+    parsed = parse_disposition(values[0]) if values else None
+    if parsed is not None:
+        disposition = b"(%b %b)" % (string(parsed[0]), _parameters(parsed[1], False))
+    values = fields.get(b"content-language")
+    tags = [string(tag) for tag in map(bytes.strip, values[0].split(b",")) if tag] if values else []
+    if tags:
+        language = b"(" + b" ".join(tags) + b")"
+    return b"%b %b %b" % (disposition, language, _text(fields.get(b"content-location")))
+
+
+_LITERAL: Final = re.compile(rb"\{([0-9]++)\}\r\n")
+_ITEM: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[()]|[^\s"(){]++|\{[0-9]++\}\r\n', re.DOTALL)
+
+
+def body_of(structure: bytes) -> bytes:
+    """BODY, the structure without extension data (RFC 3501 §7.4.2), from a BODYSTRUCTURE written here."""
+    stack: list[list[bytes]] = [[]]
+    position, end = 0, len(structure)
+    while position < end:
+        match = _ITEM.match(structure, position)
+        if match is None:
+            position += 1  # the space between items
+            continue
+        item = match.group()
+        position = match.end()
+        if item == b"(":
+            stack.append([])
+        elif item == b")":
+            items = stack.pop()
+            stack[-1].append(_without_extension(items))
+        else:
+            if item.startswith(b"{"):
+                after = position + int(item[1:-3])
+                item += structure[position:after]
+                position = after
+            stack[-1].append(item)
+    return stack[0][0]
+
+
+def _without_extension(items: list[bytes]) -> bytes:
+    """One list of a BODYSTRUCTURE, cut where its extension data begins when it is the list of a part.
+
+    A part is told from the lists within it (parameters, addresses, ENVELOPE) by how it begins and how long it is:
+    a basic part has an encoding and a size in the sixth and seventh places.
+    """
+    parts = 0
+    while parts < len(items) and items[parts].startswith(b"("):
+        parts += 1
+    if parts and len(items) == parts + 5:
+        return b"(" + b"".join(items[:parts]) + b" " + items[parts] + b")"
+    if not parts and len(items) > 7 and items[6].isdigit():
+        if items[0].lower() == b'"text"':
+            return b"(" + b" ".join(items[:8]) + b")"
+        nested = len(items) == 14
+        return b"(" + b" ".join(items[: 10 if nested else 7]) + b")"
+    return b"(" + b" ".join(items) + b")"
