@@ -1,0 +1,98 @@
+"""Signing in, and the life of a mailbox: opened, suspended, closed, delegated, its password changed.
+
+Always true here: who may sign in is read from the store at each sign-in, so a closed account is refused at once; every change of an
+account is one transaction with its journal entry and a hint that ends its open sessions; answers do not tell which addresses exist.
+
+The functions that change an account take a transaction, so that the running server (``await store.write(open_bal, ...)``) and a
+command beside it (``store.write_now(open_bal, ...)``) do the very same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mssante.domain.address import AddressError, parse_address
+from mssante.domain.bal import BalState, BalType
+from mssante.domain.clock import Clock
+from mssante.domain.verdict import Defer, Refuse, Rule
+from mssante.services.passwords import Passwords
+from mssante.services.throttle import Throttle
+from mssante.store import Store
+from mssante.store.accounts import Bal, find_bal
+
+MAY_SIGN_IN = frozenset({BalState.ACTIVE, BalState.CLOSING})
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """The holder of an open session. ``addresses``: what this session may send as (its own, and those it may send for)."""
+
+    bal_id: int
+    address: str
+    trace_name: str
+    """What logs and the journal may show: never a patient's address."""
+    bal_type: BalType
+    addresses: frozenset[str]
+
+
+class Accounts:
+    """Sign-in for SMTP submission and IMAP alike."""
+
+    def __init__(self, store: Store, passwords: Passwords, clock: Clock, throttle: Throttle | None = None) -> None:
+        self._store = store
+        self._passwords = passwords
+        self._clock = clock
+        self._throttle = throttle or Throttle()
+        self._questions: set[asyncio.Future[bool]] = set()
+
+    async def sign_in(self, login: str, password: str, *, peer: str) -> SignedIn | Refuse | Defer:
+        """``login`` is the mailbox's address, ``peer`` the client's network address (for throttling only)."""
+        now_us = self._clock.now_us()
+        login = login.strip().lower()
+        if self._throttle.blocked(peer, login, now_us):
+            return Defer(Rule.AUTH_TOO_MANY, f"too many failures from {peer}")
+        bal = await self._find(login)
+        password_hash = bal.password_hash if bal is not None else None
+        if not await self._passwords.verify(password_hash, login, password, now_us) or bal is None:
+            self._throttle.failed(peer, login, now_us)
+            return Refuse(Rule.AUTH_REFUSED, "unknown login or wrong password")
+        self._throttle.succeeded(peer, login)
+        if bal.state not in MAY_SIGN_IN:
+            return Refuse(Rule.AUTH_REFUSED, f"account is {bal.state}")
+        addresses = await self._store.read(_sends_as, bal)
+        return SignedIn(bal.id, bal.address, self._store.keys.trace_name(bal.address), bal.type, addresses)
+
+    def watch(self, bal_id: int, on_closed: Callable[[], None]) -> Callable[[], None]:
+        """Calls ``on_closed`` on the loop when the account may no longer be used, whichever process decided so.
+
+        Returns the way to stop watching.
+        """
+
+        def changed(_key: str) -> None:
+            task = asyncio.ensure_future(self._may_stay(bal_id))
+            self._questions.add(task)
+            task.add_done_callback(answered)
+
+        def answered(task: asyncio.Future[bool]) -> None:
+            self._questions.discard(task)
+            if not task.cancelled() and not task.result():
+                on_closed()
+
+        return self._store.hints.subscribe("bal", bal_id, changed)
+
+    async def _may_stay(self, bal_id: int) -> bool:
+        try:
+            bal = await self._store.read(get_bal, bal_id)
+        except StoreError:
+            # Cannot tell now: the session stays, as each of its acts asks the store again.
+            return True
+        return bal is not None and bal.state in MAY_SIGN_IN
+
+    async def _find(self, login: str) -> Bal | None:
+        try:
+            address = parse_address(login)
+        except AddressError:
+            return None
+        return await self._store.read(find_bal, address)

@@ -1,0 +1,160 @@
+"""An SMTP session's questions answered: who speaks, may this sender, may this recipient, and where the message goes.
+
+Always true here: facts are gathered once per stage, the decision is `domain.rules`' alone; what is remembered of mailboxes is
+forgotten at the store's hint, and their state is asked again inside the accepting transaction (`mssante.services.arrival`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from espace_confiance.holder import EspaceConfiance
+from mssante.domain.address import Address
+from mssante.domain.clock import Clock
+from mssante.domain.exchange import ExchangeState
+from mssante.domain.rules import decide_data, decide_mail, decide_rcpt
+from mssante.domain.transaction import Charter, Edge, HeaderFacts, Recipient, Speaker, Transaction
+from mssante.domain.verdict import Accept, Defer, Refuse, Rule, Verdict
+from mssante.services.accounts import Accounts, SignedIn
+from mssante.services.arrival import Arrival, Intake
+from mssante.store import Store, StoreError
+from mssante.store.accounts import Bal, find_bal
+from mssante.services.transaction import Accepted, Caller, MailTransaction, Trace
+from mssante.store.exchanges import exchange
+from tls.names import dn_of_certificate
+
+REMEMBERED_BALS = 50_000
+
+
+class Reception:
+    """One for all SMTP sessions of the process. ``max_size_patient`` holds for messages with a patient among the recipients."""
+
+    def __init__(
+        self,
+        store: Store,
+        accounts: Accounts,
+        espace: EspaceConfiance,
+        intake: Intake,
+        charter: Charter,
+        *,
+        domains: frozenset[str],
+        max_size: int,
+        max_size_patient: int,
+        clock: Clock,
+    ) -> None:
+        self._store, self._accounts, self._espace, self._intake = store, accounts, espace, intake
+        self._charter, self._domains, self._clock = charter, domains, clock
+        self.max_size, self._max_size_patient = max_size, max_size_patient
+        self._bals: OrderedDict[Address, Bal | None] = OrderedDict()
+        self._bals_version = 0
+        store.hints.subscribe("accounts", None, self._forget_bals)
+
+    def peer_speaker(self, der: bytes | None) -> Caller:
+        """The operator behind a verified client certificate (DER); it speaks for the domains listed with its DN."""
+        return Caller(Edge.MX, dn=dn_of_certificate(der) if der else None)
+
+    async def sign_in(self, login: str, password: str, *, peer: str) -> Caller | Refuse | Defer:
+        try:
+            holder = await self._accounts.sign_in(login, password, peer=peer)
+        except StoreError as fault:
+            return Defer(Rule.AUTH_UNAVAILABLE, str(fault))
+        return Caller(Edge.SUBMISSION, holder=holder) if isinstance(holder, SignedIn) else holder
+
+    def watch(self, caller: Caller, on_closed: Callable[[], None]) -> Callable[[], None]:
+        """Calls ``on_closed`` when the caller's account is suspended or closed, by whichever process; returns the way to stop that."""
+        if caller.holder is None:
+            return lambda: None
+        return self._accounts.watch(caller.holder.bal_id, on_closed)
+
+    async def open(
+        self,
+        caller: Caller,
+        sender: Address | None,
+        *,
+        size: int | None,
+        envid: str = "",
+        ret: str = "",
+        body: str = "",
+        smtputf8: bool = False,
+    ) -> MailTransaction | Refuse | Defer:
+        """MAIL: may this caller send as this sender, and a message of the announced size (octets, RFC 1870)?"""
+        facts = Transaction(self._charter, self._speaker(caller, sender), sender)
+        verdict = decide_mail(facts)
+        if not isinstance(verdict, Accept):
+            return verdict
+        if size is not None and size > self.max_size:
+            return Refuse(Rule.MESSAGE_TOO_LARGE, f"{size} octets announced")
+        return MailTransaction(caller, facts, self.max_size, envid, ret, body, smtputf8)
+
+    async def recipient(
+        self, transaction: MailTransaction, address: Address, *, notify: str = "", orcpt: str = ""
+    ) -> Verdict:
+        """RCPT: one more recipient. A temporary refusal when the store cannot be asked."""
+        facts = transaction.facts
+        local = address.domain in self._domains
+        patient = address.domain in self._charter.patient_domains
+        try:
+            bal = await self._bal(address) if local else None
+            state = await self._exchange_state(facts, address) if patient or facts.from_patient else None
+        except StoreError as fault:
+            return Defer(Rule.STORE_DATABASE, str(fault))
+        listed = local or (self._espace.lists(address.domain) if self._espace.liste is not None else None)
+        full = bal is not None and bal.quota_bytes is not None and bal.used_bytes >= bal.quota_bytes
+        candidate = Recipient(address, local, listed, patient, bal.state if bal else None, full, state)
+        verdict = decide_rcpt(facts, candidate)
+        transaction.facts = facts.after_rcpt(candidate, verdict)
+        if isinstance(verdict, Accept):
+            if address not in transaction.recipients:
+                transaction.recipients[address] = Accepted(
+                    address, bal.id if bal else None, bal.type if bal else None, notify, orcpt
+                )
+            if patient:
+                transaction.max_size = min(transaction.max_size, self._max_size_patient)
+        return verdict
+
+    def begin_data(self, transaction: MailTransaction) -> Verdict:
+        """DATA, before a byte of the message is read: judges the envelope alone."""
+        return decide_data(transaction.facts, HeaderFacts())
+
+    def receive(self, transaction: MailTransaction, trace: Trace) -> Arrival:
+        """The message of this transaction, to be fed as it comes."""
+        return self._intake.begin(transaction, trace)
+
+    def _speaker(self, caller: Caller, sender: Address | None) -> Speaker:
+        if caller.holder is not None:
+            holder = caller.holder
+            return Speaker(Edge.SUBMISSION, holder.address, holder.addresses, holder.bal_type)
+        if self._espace.liste is None:
+            return Speaker(Edge.MX, dn_listed_for_sender=None, dn_listed=None)
+        if caller.dn is None:
+            return Speaker(Edge.MX)
+        for_sender = sender is not None and self._espace.accepts(sender.domain, caller.dn)
+        return Speaker(Edge.MX, dn_listed_for_sender=for_sender, dn_listed=for_sender or self._espace.knows(caller.dn))
+
+    async def _exchange_state(self, facts: Transaction, address: Address) -> ExchangeState | None:
+        if facts.sender is None:
+            return None
+        professional, patient = (address, facts.sender) if facts.from_patient else (facts.sender, address)
+        known = await self._store.read(exchange, str(professional), str(patient))
+        return known.state if known else None
+
+    async def _bal(self, address: Address) -> Bal | None:
+        """The mailbox as the store last told it; asked once, then remembered until a hint says that accounts changed."""
+        if address in self._bals:
+            return self._bals[address]
+        version = self._bals_version
+        bal = await self._store.read(find_bal, address)
+        # Not remembered when something changed while the question was under way, nor when quota makes it move with each mail.
+        if version == self._bals_version and (bal is None or bal.quota_bytes is None):
+            self._bals[address] = bal
+            if len(self._bals) > REMEMBERED_BALS:
+                self._bals.popitem(last=False)
+        return bal
+
+    def _forget_bals(self) -> None:
+        self._bals_version += 1
+        self._bals.clear()
+
+
+__all__ = ["Accepted", "Arrival", "Caller", "MailTransaction", "Reception", "Trace"]
