@@ -40,7 +40,7 @@ _BARRED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp",
 
 
 class AddressError(ValueError):
-    """Not a mailbox of RFC 5321. The message says what is wrong, in French ASCII; it may be shown to the peer."""
+    """Not a mailbox of RFC 5321. The message says what is wrong, and never quotes the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +60,22 @@ class Address:
 def parse_address(text: str) -> Address:
     """The mailbox that ``text`` names, without angle brackets (RFC 5321 §4.1.2, RFC 6531 §3.3). Raises AddressError."""
     if len(text) > MAX_ADDRESS:
-        raise AddressError("adresse trop longue, 254 octets au plus")
+        raise AddressError("longer than 254 octets")
     plain = _PLAIN.fullmatch(text)
     if plain is not None:
         local, domain = plain.group(1).lower(), plain.group(2).lower()
     else:
         raw_local, at, raw_domain = text.rpartition("@")
         if not at:
-            raise AddressError("adresse sans @")
+            raise AddressError("no @ in it")
         _refuse_barred(text)
         local, domain = _canonical_local(raw_local), _canonical_domain(raw_domain)
     if len(local.encode()) > MAX_LOCAL:
-        raise AddressError("partie locale trop longue, 64 octets au plus")
+        raise AddressError("local part longer than 64 octets")
     if len(local.encode()) + 1 + len(domain) > MAX_ADDRESS:
-        raise AddressError("adresse trop longue, 254 octets au plus")
+        raise AddressError("longer than 254 octets")
     if any(len(label) > MAX_LABEL for label in domain.split(".")):
-        raise AddressError("domaine malforme")
+        raise AddressError("malformed domain")
     return Address(local, domain)
 
 
@@ -83,7 +83,7 @@ def _refuse_barred(text: str) -> None:
     """Refuses what must never reach a log or a line: controls, formats, unassigned, every space but the ASCII one."""
     for character in text:
         if character != " " and unicodedata.category(character) in _BARRED_CATEGORIES:
-            raise AddressError("caractere interdit dans l'adresse")
+            raise AddressError("forbidden character")
 
 
 def _canonical_local(raw: str) -> str:
@@ -92,7 +92,7 @@ def _canonical_local(raw: str) -> str:
     if _DOT_STRING.fullmatch(content):
         return content
     if quoted is None:
-        raise AddressError("partie locale malformee")
+        raise AddressError("malformed local part")
     return '"' + content.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -101,7 +101,7 @@ def _fold(text: str) -> str:
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
     _refuse_barred(folded)
     if unicodedata.normalize("NFC", folded.lower()) != folded:
-        raise AddressError("partie locale sans forme stable")
+        raise AddressError("local part has no stable lower case")
     return folded
 
 
@@ -110,18 +110,20 @@ def _canonical_domain(raw: str) -> str:
     if not domain.isascii():
         domain = _a_labels(unicodedata.normalize("NFC", domain))
     if not all(_LABEL.fullmatch(label) for label in domain.split(".")):
-        raise AddressError("domaine malforme")
+        raise AddressError("malformed domain")
     return domain
 
 
 def _a_labels(domain: str) -> str:
     """IDNA, for labels that come back unchanged: what the mapping alters (full-width letters, sharp s, other dots)
     would let two spellings pass for one listed domain, or one for another."""
+    if any(len(label) > MAX_LABEL for label in domain.split(".")):
+        raise AddressError("malformed domain")  # encoding costs the square of a label's length
     try:
         encoded = domain.encode("idna")
         unchanged = encoded.decode("idna") == domain
     except UnicodeError as error:
-        raise AddressError("domaine malforme") from error
+        raise AddressError("malformed domain") from error
     if not unchanged:
-        raise AddressError("domaine malforme")
+        raise AddressError("malformed domain")
     return encoded.decode("ascii")

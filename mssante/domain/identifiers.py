@@ -16,7 +16,7 @@ _LA_POSTE: Final = "356000000"
 
 
 class IdentifierError(ValueError):
-    """Not such an identifier. The message, French, says which kind was expected and what is wrong."""
+    """Not such an identifier. The message says which kind was expected and what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class _Identifier:
         if not cls.form.fullmatch(number):
             number = number.removeprefix(cls.prefix)
             if not cls.form.fullmatch(number):
-                raise IdentifierError(f"{cls.kind} malformé")
+                raise IdentifierError(f"malformed {cls.kind}")
         identifier = cls(number)
         if checked and not identifier.key_holds:
-            raise IdentifierError(f"{cls.kind} : clé fausse, vérifiez les chiffres")
+            raise IdentifierError(f"wrong key of the {cls.kind}: check its digits")
         return identifier
 
     @property

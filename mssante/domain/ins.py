@@ -22,7 +22,7 @@ class InsError(ValueError):
     """Not an INS matricule. ``cause`` says whether its form or its key is at fault; the number is never in it."""
 
     def __init__(self, cause: Literal["syntax", "key"]) -> None:
-        super().__init__("matricule INS malforme" if cause == "syntax" else "cle du matricule INS fausse")
+        super().__init__("malformed INS matricule" if cause == "syntax" else "wrong key of the INS matricule")
         self.cause: Final = cause
 
 

@@ -68,7 +68,7 @@ def test_a_wrong_key_is_refused_from_a_user_and_kept_from_the_annuaire(body: str
     if kept.key_holds:
         assert parse_rpps(number) == kept
     else:
-        with pytest.raises(IdentifierError, match="RPPS : clé fausse"):
+        with pytest.raises(IdentifierError, match="wrong key of the RPPS"):
             parse_rpps(number)
 
 
@@ -93,7 +93,7 @@ def test_la_poste_has_its_own_siret_key() -> None:
     "text", ["", "1", "1000000001", "100000000170", "8100000000170", "1000000001x", "８１００００００００１"]
 )
 def test_malformed_rpps(text: str) -> None:
-    with pytest.raises(IdentifierError, match="RPPS malformé"):
+    with pytest.raises(IdentifierError, match="malformed RPPS"):
         parse_rpps(text)
 
 
