@@ -1,0 +1,79 @@
+"""The octets between 354 and CRLF.CRLF: where they end, and what was meant before dots were doubled.
+
+What must always hold:
+- Only CRLF.CRLF ends a message (RFC 5321 §4.1.1.4), its first CRLF being the end of the DATA line itself when the
+  message is empty. LF.LF, CR.CR, LF.CRLF and their like end nothing: they are faults, looked past to the true end, so
+  that no second message can be smuggled behind them.
+- What is given out holds CR and LF only as CRLF pairs, and no NUL, as long as `fault` is None.
+- The same octets give the same content and the same fault however they are cut; at most four octets are held back.
+
+No pattern matching by octet and no loop by line: every question is one or two passes of the interpreter's own searches.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mssante.domain.verdict import Rule
+
+_END: Final = b"\r\n.\r\n"
+_PREFIXES: Final = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
+_NOT_NEWLINES: Final = bytes(octet for octet in range(256) if octet not in b"\r\n")
+
+
+class Body:
+    """One message as it comes. ``max_line``: octets of the longest line with its CRLF; ``max_size``: of the message."""
+
+    def __init__(self, max_line: int, max_size: int) -> None:
+        self._max_line, self._max_size = max_line, max_size
+        # The end of the DATA line stands before the first octet: it makes a first line "." an end (empty message),
+        # and a first dot a doubled one. It is not content.
+        self._held = b"\r\n"
+        self._virtual = True
+        self._column = 0
+        self.size = 0
+        """Octets of content so far, dots undoubled."""
+        self.fault: Rule | None = None
+        """What is wrong with it so far; content is worthless from then on."""
+        self.rest: bytes | None = None
+        """What came after the end; None until the end has come."""
+
+    def feed(self, data: bytes) -> bytes:
+        """The content that ``data`` adds. Not to be called after the end."""
+        octets = self._held + data
+        dotted = octets.find(b"\r\n.")
+        end = octets.find(_END, dotted) if dotted >= 0 else -1
+        if end >= 0:
+            content, self.rest, self._held = octets[: end + 2], octets[end + 5 :], b""
+        else:
+            self._held = next((prefix for prefix in _PREFIXES if octets.endswith(prefix)), b"")
+            content = octets[: -len(self._held)] if self._held else octets
+        if 0 <= dotted < len(content) - 2:
+            # RFC 5321 §4.5.2: the first dot of a line goes, whatever follows it.
+            content = content.replace(b"\r\n.", b"\r\n")
+        if self._virtual and content:
+            content, self._virtual = content[2:], False
+        self.size += len(content)
+        if self.fault is not Rule.MESSAGE_CONTENT:
+            # Content's fault outranks size's, or the answer would depend on how the network cut the message.
+            self.fault = self._fault_in(content)
+        return content
+
+    def _fault_in(self, content: bytes) -> Rule | None:
+        newlines = content.translate(None, _NOT_NEWLINES)
+        if newlines != b"\r\n" * (len(newlines) // 2) or b"\0" in content or self._line_too_long(content):
+            return Rule.MESSAGE_CONTENT
+        return Rule.MESSAGE_TOO_LARGE if self.size > self._max_size else None
+
+    def _line_too_long(self, content: bytes) -> bool:
+        """Leaps from line end to line end, ``max_line`` octets at a time. `_column`: the unfinished line's length."""
+        start, size = 0, len(content)
+        reach = self._max_line - self._column
+        while size - start > reach:
+            last = content.rfind(b"\n", start, start + reach)
+            if last < 0:
+                return True
+            start, reach, self._column = last + 1, self._max_line, 0
+        last = content.rfind(b"\n", start)
+        self._column = size - last - 1 if last >= 0 else self._column + size - start
+        return False
