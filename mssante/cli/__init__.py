@@ -1,0 +1,89 @@
+"""The command line. Its words, options and exit codes are a contract with people and programs outside.
+
+What must always hold:
+- Exit 0 done; 1 refused by a rule or not found; 2 wrong usage or configuration; 3 a needed service is out of reach.
+- An error is one line on stderr, `mssante: what: what to do`; wrong input never shows a traceback.
+- A command imports what it needs when it runs, so that `--help` and small commands start at once.
+- Commands decide nothing: they read arguments, call the rooms below, and show what came back.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mssante.cli import audit, bal, conversation, doctor, init, liste_blanche, patient, pki, queue, regulateur, serve
+from mssante.cli.frame import USAGE, Failure, Invocation
+
+app = typer.Typer(
+    name="mssante",
+    help="An operator of MSSanté, France's trusted space for health mail.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def mssante(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "-c", "--config", metavar="FILE", help="Configuration; else $MSSANTE_CONFIG, else ./mssante.toml."
+        ),
+    ] = None,
+) -> None:
+    """An operator of MSSanté, France's trusted space for health mail."""
+    context.obj = Invocation(config)
+
+
+app.command("init")(init.init)
+app.command("serve")(serve.serve)
+app.add_typer(bal.app, name="bal")
+app.add_typer(patient.app, name="patient")
+app.add_typer(conversation.app, name="conversation")
+app.add_typer(liste_blanche.app, name="liste-blanche")
+app.add_typer(queue.app, name="queue")
+app.add_typer(regulateur.app, name="regulateur")
+app.add_typer(audit.app, name="audit")
+app.command("verify")(audit.verify_store)
+app.command("doctor")(doctor.doctor)
+app.add_typer(pki.app, name="pki")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    from mssante.config import ConfigError
+
+    try:
+        result: Any = app(args=arguments, prog_name="mssante", standalone_mode=False)
+    except Failure as failure:
+        return _told(failure.lines, failure.code)
+    except ConfigError as error:
+        return _told(error.lines(), USAGE)
+    except typer.TyperException as error:
+        return _told([_usage(error)], USAGE)
+    except BrokenPipeError:
+        # The reader of our listing (head, less) has seen enough.
+        sys.stderr.close()
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        return _told(["interrupted"], 130)
+    return result if isinstance(result, int) else 0
+
+
+def _told(lines: Sequence[str], code: int) -> int:
+    for line in lines:
+        print(f"mssante: {' '.join(line.split())}", file=sys.stderr)
+    return code
+
+
+def _usage(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "mssante"
+    return f"{error.format_message().rstrip('.')}: see {command} --help"

@@ -1,0 +1,161 @@
+"""What every command shares: the configuration in force, the store, failures with their exit code, listings.
+
+What must always hold:
+- The store is opened and closed by `open_store` alone, beside a running `serve` or not, and what goes wrong in it
+  becomes a `Failure` with the right exit code.
+- With `--json` stdout holds one JSON value and nothing else; times are ISO 8601 UTC in both forms.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mssante.config import Settings
+    from mssante.domain.address import Address
+    from mssante.store.database import Store
+
+REFUSED, USAGE, UNREACHABLE = 1, 2, 3
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout instead of a table.")]
+Motif = Annotated[str, typer.Option("--motif", metavar="TEXT", help="Why, for the journal.")]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from the first line of stdin.")
+]
+
+
+class Failure(Exception):
+    """The command ends here: each of `lines` says what is wrong and what to do; `code` is the exit code."""
+
+    def __init__(self, told: str | list[str], code: int = REFUSED) -> None:
+        self.lines = [told] if isinstance(told, str) else told
+        super().__init__("\n".join(self.lines))
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What was said before the command."""
+
+    config: Path | None
+
+    def settings(self) -> "Settings":
+        """The configuration in force. Raises ConfigError."""
+        from mssante.config import load
+
+        return load(self.config or Path(os.environ.get("MSSANTE_CONFIG") or "mssante.toml"))
+
+
+def settings_of(context: typer.Context) -> "Settings":
+    """The configuration in force for this command. Raises ConfigError."""
+    invocation: Invocation = context.obj
+    return invocation.settings()
+
+
+@contextmanager
+def open_store(settings: "Settings") -> Iterator["Store"]:
+    """The store of this configuration, for one command. Raises Failure for whatever the store refuses or cannot do."""
+    from mssante.domain.clock import SystemClock
+    from mssante.store import errors
+    from mssante.store.database import Store
+    from mssante.store.keys import read_master_key
+
+    try:
+        master_key = read_master_key(settings.store.master_key)
+        store = Store.open(
+            settings.store.database,
+            settings.store.contents,
+            master_key,
+            clock=SystemClock(),
+            base=settings.directory,
+            patient_domains=frozenset(settings.operator.patient_domains),
+            publish=True,
+            readers=1,
+        )
+        try:
+            yield store
+        finally:
+            store.close()
+    except (errors.StoreUnavailable, errors.StoreFull) as error:
+        raise Failure(f"store: {error}", UNREACHABLE) from None
+    except errors.StoreError as error:
+        raise Failure(str(error), REFUSED) from None
+
+
+def address_of(text: str) -> "Address":
+    """An address given on the command line."""
+    from mssante.domain.address import AddressError, parse_address
+
+    try:
+        return parse_address(text)
+    except AddressError as error:
+        raise Failure(f"{text!r} is not an address: {error}", USAGE) from None
+
+
+def password_of_stdin() -> str:
+    """The first line of stdin, typed without echo when stdin is a terminal."""
+    import getpass
+
+    text = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    if not text or not text.isprintable():
+        raise Failure("password: --password-stdin wants one line of printable text on stdin", USAGE)
+    return text
+
+
+def iso(time_us: int | None) -> str | None:
+    """ISO 8601 UTC, to the second: what listings show."""
+    if time_us is None:
+        return None
+    return datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def show_json(value: Any) -> None:
+    """One JSON value on stdout."""
+    import msgspec
+
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def listing(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """A table with the keys as its head, or one JSON array. The rows have the same keys."""
+    if as_json:
+        show_json(rows)
+        return
+    if not rows:
+        return
+    table = [
+        [key.replace("_", " ").upper() for key in rows[0]],
+        *([_cell(value) for value in row.values()] for row in rows),
+    ]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def details(record: Mapping[str, Any], as_json: bool) -> None:
+    """One thing: a line a key, or one JSON object."""
+    if as_json:
+        show_json(record)
+        return
+    width = max(map(len, record), default=0)
+    for key, value in record.items():
+        print(f"{key.replace('_', ' '):<{width}}  {_cell(value)}")
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={_cell(item)}" for key, item in value.items()) or "-"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_cell, value)) or "-"
+    return "".join(c if c.isprintable() else "?" for c in str(value))

@@ -1,0 +1,51 @@
+"""`make run`: a ready-to-use operator in a directory, with two mailboxes and a citizen's (`python -m mssante.demo.ready DIR`).
+
+What must always hold: an operator that is already there is left as it is; the passwords stand in one file that only its
+owner reads.
+"""
+
+import secrets
+import sys
+from pathlib import Path
+
+from mssante.demo.operators import DemoFailure, mssante
+from mssante.domain.identifiers import luhn_holds
+from mssante.domain.ins import ins_key
+from tls.files import write_private
+
+DOMAIN = "cabinet.mssante.example"
+
+
+def prepare(directory: Path) -> str:
+    """What a mail program needs to know of the operator in `directory`, made when it is not there yet."""
+    config, note = directory / "mssante.toml", directory / "comptes.txt"
+    if not config.exists():
+        mssante("init", str(directory), "--operator", "Cabinet du Port", "--domain", DOMAIN, "--patients")
+        write_private(note, "".join(_mailboxes(config)).encode())
+    return (
+        f"mailboxes and passwords: {note}; authority to trust: {directory / 'pki' / 'ca.pem'}\n"
+        f"submission: 127.0.0.1 port 2502 (TLS) or 2501 (STARTTLS); IMAP: port 2504 (TLS) or 2503 (STARTTLS)"
+    )
+
+
+def _mailboxes(config: Path) -> list[str]:
+    lines = []
+    for number, (prenom, nom) in enumerate((("claire", "martin"), ("paul", "petit")), 1):
+        digits = f"800000000{number}"
+        rpps = digits + next(key for key in "0123456789" if luhn_holds(digits + key))
+        address, password = f"{prenom}.{nom}@{DOMAIN}", secrets.token_urlsafe(12)
+        who = ("--type", "PER", "--rpps", rpps, "--nom", nom.title(), "--prenom", prenom.title(), "--password-stdin")
+        mssante("-c", str(config), "bal", "create", address, *who, given=password)
+        lines.append(f"{address} {password}\n")
+    matricule = "2990175990001"
+    ins, password = f"{matricule}{ins_key(matricule):02d}", secrets.token_urlsafe(12)
+    who = ("--nom", "DURAND", "--prenoms", "Jeanne", "--naissance", "1999-01-15", "--sexe", "F", "--lieu", "75115")
+    mssante("-c", str(config), "patient", "create", ins, *who, "--password-stdin", given=password)
+    return [*lines, f"{ins}@patient.mssante.fr {password}\n"]
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(prepare(Path(sys.argv[1])) + "\n")
+    except DemoFailure as failure:
+        sys.exit(f"run: {failure}")
