@@ -1,0 +1,293 @@
+"""Bals, their holders, delegations and patients.
+
+Always true here: an address is given once for ever (a closed bal's row is the tombstone that keeps it); a bal is born
+with its folders; a patient's address and identity are sealed, the row is found by a keyed hash; each change hints
+"bal" (its id) and "accounts" after the commit. Passwords come as argon2 hashes, never in clear.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from mssante.domain.address import Address
+from mssante.domain.bal import BalState, BalType
+from mssante.store import schema
+from mssante.store.engines import keys_of
+from mssante.store.errors import AlreadyExists, NotFound
+from mssante.store.keys import Keys
+from mssante.store.mail import first_folders
+from mssante.store.schema import bal, delegation, folder
+from mssante.store.writer import Tx
+
+
+class NewBal(msgspec.Struct, frozen=True, kw_only=True):
+    """A bal to be opened. Fields as `bal create` of the command line."""
+
+    address: str
+    type: BalType
+    state: BalState = BalState.ACTIVE
+    rpps: str | None = None
+    adeli: str | None = None
+    finess: str | None = None
+    nom: str = ""
+    prenom: str = ""
+    profession: str | None = None
+    liste_rouge: bool = False
+    password_hash: str | None = None
+    quota_bytes: int | None = None
+
+
+class Bal(msgspec.Struct, frozen=True):
+    """A bal as of one moment. `quota_bytes` None: no limit. `motif`: why it is in its state."""
+
+    id: int
+    address: str
+    type: BalType
+    state: BalState
+    rpps: str | None
+    adeli: str | None
+    finess: str | None
+    nom: str
+    prenom: str
+    profession: str | None
+    liste_rouge: bool
+    password_hash: str | None
+    used_bytes: int
+    quota_bytes: int | None
+    created_us: int
+    motif: str
+
+    @property
+    def full(self) -> bool:
+        return self.quota_bytes is not None and self.used_bytes >= self.quota_bytes
+
+
+class Delegation(msgspec.Struct, frozen=True):
+    """`delegate` (an address or an RPPS) may `right` (read, write or send) on the bal."""
+
+    bal_id: int
+    delegate: str
+    right: str
+    since_us: int
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """A citizen as the INS knows him: the matricule (15 characters) and the five traits; `notify` his own e-mail
+    address."""
+
+    ins: str
+    nom: str
+    prenoms: str
+    naissance: str
+    sexe: str
+    lieu: str
+    notify: str | None = None
+
+
+class Patient(msgspec.Struct, frozen=True):
+    bal: Bal
+    identity: Identity
+
+
+_COLUMNS = (
+    bal.c.id,
+    bal.c.locator,
+    bal.c.sealed_address,
+    bal.c.type,
+    bal.c.state,
+    bal.c.rpps,
+    bal.c.adeli,
+    bal.c.finess,
+    bal.c.nom,
+    bal.c.prenom,
+    bal.c.profession,
+    bal.c.liste_rouge,
+    bal.c.password_hash,
+    bal.c.used_bytes,
+    bal.c.quota_bytes,
+    bal.c.created_us,
+    bal.c.motif,
+)
+_BAL = select(*_COLUMNS)
+_BY_LOCATOR = _BAL.where(bal.c.locator.in_(bindparam("locators", expanding=True)))
+_BY_ID = _BAL.where(bal.c.id == bindparam("id"))
+_ADD = insert(bal).returning(bal.c.id, sort_by_parameter_order=True)
+
+
+def create_bal(tx: Tx, new: NewBal) -> int:
+    """Opens a bal with its folders; its id. Raises AlreadyExists, also when the address belonged to a closed bal."""
+    return create_bals(tx, [new])[0]
+
+
+def create_bals(tx: Tx, new: Sequence[NewBal]) -> list[int]:
+    """Opens many bals, all or none, in their order. Raises AlreadyExists naming the first address that is taken."""
+    if not new:
+        return []
+    taken = find_bals(tx.conn, [one.address for one in new])
+    seen: set[str] = set()
+    for one in new:
+        if one.address in taken or one.address in seen:
+            raise AlreadyExists(f"the address {tx.trace_name(one.address)} is taken")
+        seen.add(one.address)
+    try:
+        ids = list(tx.conn.execute(_ADD, [_values(tx, one) for one in new]).scalars())
+    except IntegrityError as error:
+        raise AlreadyExists("an address was taken a moment ago") from error
+    tx.conn.execute(insert(folder).inline(), [row for id_ in ids for row in first_folders(id_, tx.now_us)[0]])
+    for id_ in ids:
+        tx.hint("bal", id_)
+    tx.hint("accounts")
+    return ids
+
+
+def _values(tx: Tx, new: NewBal) -> dict[str, object]:
+    patient = tx.keys.is_patient(new.address)
+    return {
+        "locator": tx.keys.locator(new.address),
+        "sealed_address": tx.keys.seal(new.address.encode()) if patient else None,
+        "type": str(new.type),
+        "state": str(new.state),
+        "rpps": new.rpps,
+        "adeli": new.adeli,
+        "finess": new.finess,
+        "nom": new.nom,
+        "prenom": new.prenom,
+        "profession": new.profession,
+        "liste_rouge": new.liste_rouge,
+        "password_hash": new.password_hash,
+        "used_bytes": 0,
+        "quota_bytes": new.quota_bytes,
+        "last_uidvalidity": first_folders(0, tx.now_us)[1],
+        "created_us": tx.now_us,
+        "motif": "",
+    }
+
+
+def find_bal(conn: Connection, address: Address | str) -> Bal | None:
+    """The bal of this address, in whatever state, or None."""
+    return find_bals(conn, [address]).get(str(address))
+
+
+def find_bals(conn: Connection, addresses: Iterable[Address | str]) -> dict[str, Bal]:
+    """The bals of those addresses that have one, by address."""
+    keys = keys_of(conn)
+    locators = [keys.locator(str(address)) for address in addresses]
+    found: dict[str, Bal] = {}
+    for start in range(0, len(locators), 1000):
+        for row in conn.execute(_BY_LOCATOR, {"locators": locators[start : start + 1000]}):
+            one = _bal(keys, row)
+            found[one.address] = one
+    return found
+
+
+def get_bal(conn: Connection, bal_id: int) -> Bal | None:
+    row = conn.execute(_BY_ID, {"id": bal_id}).first()
+    return _bal(keys_of(conn), row) if row else None
+
+
+def list_bals(conn: Connection, type: BalType | None = None) -> list[Bal]:
+    """All bals, tombstones too, in the order of their opening; of one type when asked."""
+    query = _BAL.order_by(bal.c.id)
+    if type is not None:
+        query = query.where(bal.c.type == str(type))
+    keys = keys_of(conn)
+    return [_bal(keys, row) for row in conn.execute(query)]
+
+
+def _bal(keys: Keys, row: Sequence[Any]) -> Bal:
+    id_, locator, sealed, type_, state, *rest = row
+    address = locator if sealed is None else keys.unseal(sealed).decode()
+    return Bal(id_, address, BalType(type_), BalState(state), *rest)
+
+
+def set_state(tx: Tx, bal_id: int, state: BalState, motif: str = "") -> None:
+    """Changes the state; whether the step is allowed is the caller's question (`domain.bal.may_become`)."""
+    _change(tx, bal_id, state=str(state), motif=motif)
+
+
+def set_password_hash(tx: Tx, bal_id: int, password_hash: str | None) -> None:
+    _change(tx, bal_id, password_hash=password_hash)
+
+
+def set_quota(tx: Tx, bal_id: int, quota_bytes: int | None) -> None:
+    _change(tx, bal_id, quota_bytes=quota_bytes)
+
+
+def _change(tx: Tx, bal_id: int, **values: object) -> None:
+    if tx.conn.execute(update(bal).where(bal.c.id == bal_id).values(values)).rowcount != 1:
+        raise NotFound(f"no bal {bal_id}")
+    tx.hint("bal", bal_id)
+    tx.hint("accounts")
+
+
+def delegate(tx: Tx, bal_id: int, to: str, right: str) -> None:
+    """Gives `to` (an address or an RPPS) the right; giving it twice is giving it once."""
+    withdraw(tx, bal_id, to, right)
+    tx.conn.execute(insert(delegation), {"bal_id": bal_id, "delegate": to, "right": right, "since_us": tx.now_us})
+
+
+def withdraw(tx: Tx, bal_id: int, to: str, right: str) -> None:
+    """Takes the right back, if it was given."""
+    tx.conn.execute(
+        delete(delegation).where(
+            delegation.c.bal_id == bal_id, delegation.c.delegate == to, delegation.c.right == right
+        )
+    )
+    tx.hint("bal", bal_id)
+    tx.hint("accounts")
+
+
+def delegations(conn: Connection, bal_id: int) -> list[Delegation]:
+    """Who may do what on this bal."""
+    query = select(delegation).where(delegation.c.bal_id == bal_id).order_by(delegation.c.delegate, delegation.c.right)
+    return [Delegation(*row) for row in conn.execute(query)]
+
+
+def delegated_to(conn: Connection, delegates: Iterable[str], right: str | None = None) -> list[tuple[Bal, str]]:
+    """(bal, right) of every bal on which one of `delegates` (a holder's address and RPPS) has been given a right."""
+    query = (
+        select(delegation.c.right, *_COLUMNS)
+        .join_from(delegation, bal, delegation.c.bal_id == bal.c.id)
+        .where(delegation.c.delegate.in_(list(delegates)))
+        .order_by(bal.c.id)
+    )
+    if right is not None:
+        query = query.where(delegation.c.right == right)
+    keys = keys_of(conn)
+    return [(_bal(keys, row[1:]), row[0]) for row in conn.execute(query)]
+
+
+def create_patient(
+    tx: Tx, address: str, identity: Identity, password_hash: str | None = None, quota_bytes: int | None = None
+) -> int:
+    """Opens a citizen's bal; its id. Name and identity are kept sealed only."""
+    bal_id = create_bal(
+        tx, NewBal(address=address, type=BalType.PAT, password_hash=password_hash, quota_bytes=quota_bytes)
+    )
+    sealed = tx.keys.seal(msgspec.msgpack.encode(identity), b"patient %d" % bal_id)
+    tx.conn.execute(insert(schema.patient), {"bal_id": bal_id, "sealed_identity": sealed})
+    return bal_id
+
+
+def patient(conn: Connection, bal_id: int) -> Patient | None:
+    return next(iter(_patients(conn, bal_id)), None)
+
+
+def patients(conn: Connection) -> list[Patient]:
+    return _patients(conn, None)
+
+
+def _patients(conn: Connection, bal_id: int | None) -> list[Patient]:
+    query = select(schema.patient.c.sealed_identity, *_COLUMNS).join_from(schema.patient, bal).order_by(bal.c.id)
+    if bal_id is not None:
+        query = query.where(bal.c.id == bal_id)
+    keys = keys_of(conn)
+    found = []
+    for row in conn.execute(query):
+        one = _bal(keys, row[1:])
+        identity = msgspec.msgpack.decode(keys.unseal(row[0], b"patient %d" % one.id), type=Identity)
+        found.append(Patient(one, identity))
+    return found

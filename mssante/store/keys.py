@@ -1,0 +1,120 @@
+"""The operator's master key and all that is derived from it.
+
+Always true here: the master key itself encrypts nothing, each use has its own HKDF key; what leaves this file is either
+encrypted, a keyed hash, or the address of a professional. A patient's address holds the INS, so it is never written in
+clear (`locator` to find it, `seal` to keep it, `trace_name` to speak of it in logs and journal).
+"""
+
+import hmac
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from mssante.store.errors import ContentError, StoreError
+
+KEY_BYTES = 32
+_NONCE_BYTES = 12
+_PATIENT = "ins:"
+
+
+class Keys:
+    """The derived keys of one store. Safe to share between threads.
+
+    Sealing and key wrapping use AES-256-GCM-SIV (RFC 8452), whose random nonces stay safe far beyond the 2^32 messages
+    that AES-GCM allows one key.
+    """
+
+    def __init__(self, master_key: bytes, patient_domains: frozenset[str] = frozenset()) -> None:
+        if len(master_key) != KEY_BYTES:
+            raise StoreError(f"the master key must have {KEY_BYTES} bytes, this one has {len(master_key)}")
+        self._wrapper = AESGCMSIV(_derive(master_key, b"content keys"))
+        self._sealer = AESGCMSIV(_derive(master_key, b"sealed values"))
+        self._locator_key = _derive(master_key, b"locators")
+        self._journal_key = _derive(master_key, b"journal head")
+        self.patient_domains = patient_domains
+
+    def wrap(self, data_key: bytes, content_id: bytes) -> bytes:
+        """The data key of a content as its row keeps it, bound to the content's id. Without it the content is erased."""
+        return self._wrapper.encrypt(content_id[:_NONCE_BYTES], data_key, content_id)
+
+    def unwrap(self, wrapped_key: bytes, content_id: bytes) -> bytes:
+        try:
+            return self._wrapper.decrypt(content_id[:_NONCE_BYTES], wrapped_key, content_id)
+        except InvalidTag:
+            raise ContentError("the key of a message does not open: its row was altered") from None
+
+    def seal(self, plain: bytes, context: bytes = b"") -> bytes:
+        """Encrypts a value for a row; `context` (for example a content id) must be given again to `unseal`."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._sealer.encrypt(nonce, plain, context)
+
+    def unseal(self, sealed: bytes, context: bytes = b"") -> bytes:
+        try:
+            return self._sealer.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context)
+        except (InvalidTag, ValueError):
+            raise ContentError(
+                "a sealed value does not open: the row was altered or the master key is another"
+            ) from None
+
+    def is_patient(self, address: str) -> bool:
+        return address.rpartition("@")[2] in self.patient_domains
+
+    def locator(self, address: str) -> str:
+        """What stands for the address where rows are looked up: itself, or a keyed hash for a patient."""
+        if not self.is_patient(address):
+            return address
+        return _PATIENT + hmac.digest(self._locator_key, address.encode(), "sha256")[:16].hex()
+
+    def trace_name(self, address: str) -> str:
+        """What logs and journal may show of the address: itself, or for a patient the first 12 digits of its hash."""
+        return self.locator(address)[: len(_PATIENT) + 12] if self.is_patient(address) else address
+
+    def traceable(self, detail: Mapping[str, object]) -> dict[str, object]:
+        """The mapping with every patient address in it, also inside lists, replaced by its trace name."""
+        return {name: self._traceable_value(value) for name, value in detail.items()}
+
+    def _traceable_value(self, value: object) -> object:
+        if isinstance(value, str):
+            return self.trace_name(value)
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self._traceable_value(item) for item in value]
+        return value
+
+    def journal_mac(self, head: bytes) -> bytes:
+        """Authenticates the head of the journal, so that nobody without the master key can write the chain anew."""
+        return hmac.digest(self._journal_key, head, "sha256")
+
+
+def _derive(master_key: bytes, use: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"mssante 1 " + use).derive(master_key)
+
+
+def create_master_key(path: Path) -> bytes:
+    """Writes a new master key (64 hexadecimal digits, mode 0600) and never overwrites one."""
+    key = os.urandom(KEY_BYTES)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise StoreError(f"{path} exists already: a store whose master key is lost cannot be read again") from None
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return key
+
+
+def read_master_key(path: Path) -> bytes:
+    try:
+        key = bytes.fromhex(path.read_text("ascii").strip())
+    except OSError as error:
+        raise StoreError(f"the master key {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise StoreError(f"the master key {path} must be {2 * KEY_BYTES} hexadecimal digits") from None
+    if len(key) != KEY_BYTES:
+        raise StoreError(f"the master key {path} must be {2 * KEY_BYTES} hexadecimal digits")
+    return key

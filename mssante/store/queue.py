@@ -1,0 +1,307 @@
+"""The outbound queue: one item a recipient.
+
+Always true here: an item is queued, leased (somebody is trying, until the lease ends), held (by the operator) or
+finished (sent, failed, dropped) for good; `due_us` says when an unfinished, unheld item may be taken and is empty
+otherwise, so a lease that its owner does not answer for simply becomes due again; whoever leases an item alone may
+try it until then. Addresses, replies and ORCPT are sealed; the recipient's domain stands in clear.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import BindParameter, Connection, bindparam, delete, func, insert, select, update
+
+from mssante.domain.address import Address
+from mssante.domain.dsn import DEFAULT, Notify
+from mssante.store.engines import keys_of
+from mssante.store.errors import NotFound
+from mssante.store.keys import Keys
+from mssante.store.mail import forget_unreferenced
+from mssante.store.schema import queue_item
+from mssante.store.writer import Tx
+
+
+class QueueState(StrEnum):
+    QUEUED = "queued"
+    LEASED = "leased"
+    HELD = "held"
+    SENT = "sent"
+    FAILED = "failed"
+    DROPPED = "dropped"
+
+
+class QueueRecipient(msgspec.Struct, frozen=True):
+    """A recipient with its RFC 3461 wishes; `orcpt` as it was given, "" when it was not."""
+
+    address: Address
+    notify: Notify = DEFAULT
+    orcpt: str = ""
+
+
+class QueueItem(msgspec.Struct, frozen=True):
+    """One recipient of one message. `sender` "" is the null sender; `message_id` is None once the message is erased;
+    `due_us` None: finished or held; `last_reply` what the last try got."""
+
+    id: int
+    message_id: int | None
+    sender: str
+    recipient: str
+    domain: str
+    state: QueueState
+    due_us: int | None
+    attempts: int
+    lease_owner: str | None
+    last_reply: str
+    notify: Notify
+    orcpt: str
+    envid: str
+    ret: str
+    created_us: int
+    expires_us: int
+    changed_us: int
+
+
+class DueDomain(msgspec.Struct, frozen=True):
+    domain: str
+    items: int
+    due_us: int
+
+
+_table = queue_item
+_COLUMNS = tuple(
+    _table.c[name]
+    for name in (
+        *(
+            "id",
+            "message_id",
+            "sealed_sender",
+            "sealed_recipient",
+            "domain",
+            "state",
+            "due_us",
+            "attempts",
+            "lease_owner",
+        ),
+        *("sealed_reply", "notify", "sealed_orcpt", "envid", "ret", "created_us", "expires_us", "changed_us"),
+    )
+)
+_IDS: BindParameter[int] = bindparam("ids", expanding=True)
+_OPEN = _table.c.state.in_(("queued", "leased", "held"))
+_ADD = insert(_table).inline()
+_NEXT_DUE = select(func.min(_table.c.due_us))
+_LEASE = {
+    "state": "leased",
+    "due_us": bindparam("until"),
+    "lease_owner": bindparam("owner"),
+    "changed_us": bindparam("now"),
+}
+_DUE = (
+    select(_table.c.id)
+    .where(_table.c.due_us <= bindparam("now"))
+    .order_by(_table.c.due_us, _table.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_LEASE_DUE = update(_table).where(_table.c.id.in_(_DUE.scalar_subquery())).values(_LEASE).returning(*_COLUMNS)
+_LEASE_DOMAIN = (
+    update(_table)
+    .where(_table.c.id.in_(_DUE.where(_table.c.domain == bindparam("of_domain")).scalar_subquery()))
+    .values(_LEASE)
+    .returning(*_COLUMNS)
+)
+_END = (
+    update(_table)
+    .where(_table.c.id.in_(_IDS), _OPEN)
+    .values(
+        state=bindparam("new_state"),
+        due_us=bindparam("new_due"),
+        attempts=_table.c.attempts + bindparam("tries"),
+        lease_owner=None,
+        sealed_reply=func.coalesce(bindparam("new_reply"), _table.c.sealed_reply),
+        changed_us=bindparam("now"),
+    )
+    .returning(_table.c.message_id)
+)
+
+
+def enqueue(
+    tx: Tx,
+    message_id: int,
+    sender: str,
+    recipients: Sequence[QueueRecipient],
+    *,
+    envid: str = "",
+    ret: str = "",
+    expires_us: int,
+) -> None:
+    """One item for each recipient, due at once."""
+    seal = tx.keys.seal
+    sealed_sender = seal(sender.encode())
+    tx.conn.execute(
+        _ADD,
+        [
+            {
+                "message_id": message_id,
+                "sealed_sender": sealed_sender,
+                "sealed_recipient": seal(str(one.address).encode()),
+                "domain": one.address.domain,
+                "state": "queued",
+                "due_us": tx.now_us,
+                "attempts": 0,
+                "lease_owner": None,
+                "sealed_reply": None,
+                "notify": one.notify.value,
+                "sealed_orcpt": seal(one.orcpt.encode()) if one.orcpt else None,
+                "envid": envid,
+                "ret": ret,
+                "created_us": tx.now_us,
+                "expires_us": expires_us,
+                "changed_us": tx.now_us,
+            }
+            for one in recipients
+        ],
+    )
+    tx.hint("queue")
+
+
+def lease_due(tx: Tx, owner: str, limit: int, lease_us: int, domain: str | None = None) -> list[QueueItem]:
+    """Takes up to `limit` due items, the longest due first, for `lease_us` microseconds; only those of `domain` when
+    it is given. No other process gets them before the lease ends."""
+    values = {"now": tx.now_us, "until": tx.now_us + lease_us, "owner": owner, "most": limit}
+    if domain is None:
+        rows = tx.conn.execute(_LEASE_DUE, values).all()
+    else:
+        rows = tx.conn.execute(_LEASE_DOMAIN, values | {"of_domain": domain}).all()
+    return sorted((_item(tx.keys, row) for row in rows), key=lambda item: item.id)
+
+
+def record_sent(tx: Tx, ids: Sequence[int], reply: str) -> None:
+    """The next hop took the message for these recipients."""
+    _end(tx, ids, QueueState.SENT, reply=reply, tries=1)
+
+
+def record_failed(tx: Tx, ids: Sequence[int], reply: str) -> None:
+    """Given up for these recipients. A notice, if one is due, is stored in the same transaction before this call."""
+    _end(tx, ids, QueueState.FAILED, reply=reply, tries=1)
+
+
+def record_deferred(tx: Tx, ids: Sequence[int], reply: str, next_us: int) -> None:
+    """Not this time: due again at `next_us`."""
+    _end(tx, ids, QueueState.QUEUED, due_us=next_us, reply=reply, tries=1)
+
+
+def retry(tx: Tx, ids: Sequence[int] | None) -> int:
+    """Makes unfinished items that nobody is trying due at once (None: all of them); how many."""
+    change = update(_table).where(_table.c.state == "queued").values(due_us=tx.now_us, changed_us=tx.now_us)
+    if ids is not None:
+        change = change.where(_table.c.id.in_(list(ids)))
+    tx.hint("queue")
+    return int(tx.conn.execute(change).rowcount)
+
+
+def hold(tx: Tx, ids: Sequence[int]) -> int:
+    """Takes unfinished items out of the schedule until `release`; how many."""
+    return _end(tx, ids, QueueState.HELD)
+
+
+def release(tx: Tx, ids: Sequence[int]) -> int:
+    """Puts held items back, due at once; how many."""
+    change = update(_table).where(_table.c.state == "held", _table.c.id.in_(list(ids)))
+    tx.hint("queue")
+    return int(tx.conn.execute(change.values(state="queued", due_us=tx.now_us, changed_us=tx.now_us)).rowcount)
+
+
+def drop(tx: Tx, ids: Sequence[int], motif: str) -> int:
+    """Gives items up by the operator's will, without notice; how many."""
+    return _end(tx, ids, QueueState.DROPPED, reply=motif)
+
+
+def _end(
+    tx: Tx, ids: Sequence[int], state: QueueState, *, due_us: int | None = None, reply: str = "", tries: int = 0
+) -> int:
+    values = {
+        "ids": list(ids),
+        "new_state": str(state),
+        "new_due": due_us,
+        "tries": tries,
+        "new_reply": tx.keys.seal(reply.encode()) if reply else None,
+        "now": tx.now_us,
+    }
+    messages = tx.conn.execute(_END, values).scalars().all()
+    if state in (QueueState.SENT, QueueState.FAILED, QueueState.DROPPED):
+        forget_unreferenced(tx, set(messages))
+    tx.hint("queue")
+    return len(messages)
+
+
+def prune_finished(tx: Tx, before_us: int) -> int:
+    """Removes items that were finished before `before_us`; how many."""
+    return int(tx.conn.execute(delete(_table).where(~_OPEN, _table.c.changed_us < before_us)).rowcount)
+
+
+def listing(conn: Connection, state: QueueState | None = None, limit: int = 1000, after_id: int = 0) -> list[QueueItem]:
+    """Items in the order of their making, unfinished ones unless a state is given, at most `limit` after `after_id`."""
+    query = select(*_COLUMNS).where(_table.c.id > after_id).order_by(_table.c.id).limit(limit)
+    query = query.where(_OPEN if state is None else _table.c.state == str(state))
+    keys = keys_of(conn)
+    return [_item(keys, row) for row in conn.execute(query)]
+
+
+def show(conn: Connection, item_id: int) -> QueueItem:
+    """Raises NotFound."""
+    row = conn.execute(select(*_COLUMNS).where(_table.c.id == item_id)).first()
+    if row is None:
+        raise NotFound(f"no queue item {item_id}")
+    return _item(keys_of(conn), row)
+
+
+def of_message(conn: Connection, message_id: int) -> list[QueueItem]:
+    """All items of a message."""
+    keys = keys_of(conn)
+    query = select(*_COLUMNS).where(_table.c.message_id == message_id).order_by(_table.c.id)
+    return [_item(keys, row) for row in conn.execute(query)]
+
+
+def next_due_us(conn: Connection) -> int | None:
+    """When the first item becomes due (perhaps in the past), or None."""
+    due: int | None = conn.execute(_NEXT_DUE).scalar()
+    return due
+
+
+def due_domains(conn: Connection, now_us: int) -> list[DueDomain]:
+    """The domains that have due items, the longest waiting first."""
+    first = func.min(_table.c.due_us)
+    query = (
+        select(_table.c.domain, func.count(), first)
+        .where(_table.c.due_us <= now_us)
+        .group_by(_table.c.domain)
+        .order_by(first)
+    )
+    return [DueDomain(*row) for row in conn.execute(query)]
+
+
+def counts(conn: Connection) -> dict[QueueState, int]:
+    """How many items there are in each state."""
+    rows = conn.execute(select(_table.c.state, func.count()).group_by(_table.c.state))
+    return {QueueState(state): number for state, number in rows}
+
+
+def _item(keys: Keys, row: Sequence[Any]) -> QueueItem:
+    id_, message_id, sender, recipient, domain, state, due_us, attempts, owner, reply, notify, orcpt, *rest = row
+    return QueueItem(
+        id_,
+        message_id,
+        keys.unseal(sender).decode(),
+        keys.unseal(recipient).decode(),
+        domain,
+        QueueState(state),
+        due_us,
+        attempts,
+        owner,
+        keys.unseal(reply).decode() if reply else "",
+        Notify(notify),
+        keys.unseal(orcpt).decode() if orcpt else "",
+        *rest,
+    )

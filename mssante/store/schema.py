@@ -1,0 +1,208 @@
+"""The tables of the store, the same for SQLite and PostgreSQL.
+
+Always true here: times are microseconds since the epoch UTC (`*_us`); a patient's address stands in no column in clear;
+every folder has its modseq counter and its uidnext, and every number handed out is greater than those before it; a row
+of `message` is shared by all its entries and queue items and goes when the last of them goes.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+bal = Table(
+    "bal",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("locator", Text, nullable=False, unique=True),
+    Column("sealed_address", LargeBinary),
+    Column("type", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("rpps", Text),
+    Column("adeli", Text),
+    Column("finess", Text),
+    Column("nom", Text, nullable=False),
+    Column("prenom", Text, nullable=False),
+    Column("profession", Text),
+    Column("liste_rouge", Boolean, nullable=False),
+    Column("password_hash", Text),
+    Column("used_bytes", BigInteger, nullable=False),
+    Column("quota_bytes", BigInteger),
+    Column("last_uidvalidity", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("motif", Text, nullable=False),
+    Index(None, "rpps"),
+    sqlite_autoincrement=True,
+)
+
+delegation = Table(
+    "delegation",
+    metadata,
+    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True),
+    Column("delegate", Text, primary_key=True),
+    Column("right", Text, primary_key=True),
+    Column("since_us", BigInteger, nullable=False),
+    Index(None, "delegate"),
+)
+
+patient = Table(
+    "patient",
+    metadata,
+    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("sealed_identity", LargeBinary, nullable=False),
+)
+
+folder = Table(
+    "folder",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("special_use", Text, nullable=False),
+    Column("uidvalidity", BigInteger, nullable=False),
+    Column("uidnext", BigInteger, nullable=False),
+    Column("highestmodseq", BigInteger, nullable=False),
+    Column("messages", Integer, nullable=False),
+    Column("unseen", Integer, nullable=False),
+    Column("recent_from", BigInteger, nullable=False),
+    Column("subscribed", Boolean, nullable=False),
+    UniqueConstraint("bal_id", "name"),
+    sqlite_autoincrement=True,
+)
+
+message = Table(
+    "message",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("content_id", LargeBinary, nullable=False),
+    Column("segment", Text, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("length", BigInteger, nullable=False),
+    Column("wrapped_key", LargeBinary, nullable=False),
+    Column("sealed_facts", LargeBinary, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Index(None, "segment", "length"),
+    sqlite_autoincrement=True,
+)
+
+entry = Table(
+    "entry",
+    metadata,
+    Column("folder_id", ForeignKey("folder.id"), primary_key=True),
+    Column("uid", BigInteger, primary_key=True),
+    Column("modseq", BigInteger, nullable=False),
+    Column("message_id", ForeignKey("message.id"), nullable=False),
+    Column("flags", Integer, nullable=False),
+    Column("keywords", Text, nullable=False),
+    Column("internal_us", BigInteger, nullable=False),
+    Index(None, "folder_id", "modseq"),
+    Index(None, "message_id"),
+    sqlite_with_rowid=False,
+)
+
+expunged = Table(
+    "expunged",
+    metadata,
+    Column("folder_id", ForeignKey("folder.id", ondelete="CASCADE"), primary_key=True),
+    Column("modseq", BigInteger, primary_key=True),
+    Column("uid", BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+queue_item = Table(
+    "queue_item",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("message_id", ForeignKey("message.id", ondelete="SET NULL")),
+    Column("sealed_sender", LargeBinary, nullable=False),
+    Column("sealed_recipient", LargeBinary, nullable=False),
+    Column("domain", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("due_us", BigInteger),
+    Column("attempts", Integer, nullable=False),
+    Column("lease_owner", Text),
+    Column("sealed_reply", LargeBinary),
+    Column("notify", Integer, nullable=False),
+    Column("sealed_orcpt", LargeBinary),
+    Column("envid", Text),
+    Column("ret", Text),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("changed_us", BigInteger, nullable=False),
+    Index(None, "due_us", "domain"),
+    Index(None, "message_id"),
+    sqlite_autoincrement=True,
+)
+
+exchange = Table(
+    "exchange",
+    metadata,
+    Column("professional", Text, primary_key=True),
+    Column("patient", Text, primary_key=True),
+    Column("sealed_patient", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Index(None, "patient"),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Index(None, "object", "seq"),
+)
+
+journal_head = Table(
+    "journal_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+)
+
+hint = Table(
+    "hint",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("origin", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
