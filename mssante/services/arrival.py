@@ -1,7 +1,9 @@
 """The way of one message from DATA to its place: streamed in, judged, signed, stored, and only then promised.
 
-Always true here: memory per message is bounded whatever its size; what arrives is stored octet for octet, what we add stands
-before it and apart; `finish` gives `Stored` only after the commit that holds the message, its deliveries, queue items, exchanges
+Always true here: memory per message is bounded whatever its size; what arrives is stored octet for octet, what we
+add stands
+before it and apart; `finish` gives `Stored` only after the commit that holds the message, its deliveries, queue
+items, exchanges
 and journal entry together; a refusal or a fault leaves nothing behind.
 """
 
@@ -12,16 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 
-from mssante.domain.address import Address
 from mssante.domain.clock import Clock
-from mssante.domain.exchange import ExchangeState, patient_may_write
+from mssante.domain.dsn import DEFAULT, parse_notify
+from mssante.domain.exchange import patient_may_write
 from mssante.domain.rules import decide_data
 from mssante.domain.transaction import Edge, HeaderFacts
 from mssante.domain.verdict import Accept, Defer, Refuse, Rule
 from mssante.mime.dkim import BodyHash, DkimKey, Verifier, auth_results
 from mssante.mime.headers import has_field, header_facts
 from mssante.mime.scanner import HeaderTooLarge, Scanner
-from mssante.services.resolver import DnsError, DnsBroken, Resolver
+from mssante.services.resolver import DnsBroken, DnsError, Resolver
 from mssante.services.transaction import MailTransaction, Trace
 from mssante.store import Store, StoreError, StoreFull, Tx
 from mssante.store.exchanges import exchange, record_exchange
@@ -31,7 +33,7 @@ from mssante.store.queue import QueueRecipient, enqueue
 MAX_DKIM_SIGNATURES = 3
 
 
-class ArrivalRefused(Exception):
+class ArrivalRefused(Exception):  # noqa: N818 - a verdict on its way, not an error
     """The message cannot be taken; the edge reads on to the end of DATA, then answers ``verdict``."""
 
     def __init__(self, verdict: Refuse | Defer) -> None:
@@ -41,7 +43,8 @@ class ArrivalRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The message is on stable storage. ``id`` is what the sender is told, the Received field and the journal carry."""
+    """The message is on stable storage. ``id`` is what the sender is told, the Received field and the journal
+    carry."""
 
     id: str
 
@@ -117,9 +120,12 @@ class Arrival:
         self._writer.abort()
 
     async def finish(self) -> Stored | Refuse | Defer:
-        """Judges and stores. On anything but `Stored` nothing is kept. Must be shielded from cancellation by the caller."""
+        """Judges and stores. On anything but `Stored` nothing is kept. Must be shielded from cancellation by the
+        caller."""
         try:
             return await self._finish()
+        except ArrivalRefused as refused:
+            return refused.verdict
         except StoreError as fault:
             return _storage(fault)
         finally:
@@ -139,10 +145,9 @@ class Arrival:
         pending = self._writer.finish()
         message = NewMessage(pending, now_us, prepend, card.encode())
         commit = _Commit(self._id, self._transaction, message, headers, now_us + intake.queue_lifetime_us)
-        verdict = await intake.store.write(_accept, commit, contents=(pending,))
-        if isinstance(verdict, Stored):
-            intake.accepted += 1
-        return verdict
+        stored = await intake.store.write(_accept, commit, contents=(pending,))
+        intake.accepted += 1
+        return stored
 
     def _gather_header(self, data: bytes) -> None:
         start = max(0, len(self._header) - 3)
@@ -174,7 +179,8 @@ class Arrival:
         return any(recipient.bal_id is None for recipient in self._transaction.recipients.values())
 
     async def _prepend(self, headers: HeaderFacts, now_us: int) -> bytes:
-        """What we add before the message: trace, authentication results or signature, and what RFC 6409 §8 lets us complete."""
+        """What we add before the message: trace, authentication results or signature, and what RFC 6409 §8 lets us
+        complete."""
         date = formatdate(now_us / 1_000_000)
         added = b""
         if self._transaction.caller.edge is Edge.SUBMISSION:
@@ -207,7 +213,8 @@ class Arrival:
 
     def _received(self, date: str) -> bytes:
         trace = self._trace
-        # A holder's network address tells where he lives: it stays in the operator's log, other operators' go in the trace.
+        # A holder's network address tells where he lives: it stays in the operator's log, other operators' go in the
+        # trace.
         origin = f" ([{trace.peer_ip}])" if self._transaction.caller.edge is Edge.MX else ""
         tls = f"\r\n ({trace.tls})" if trace.tls else ""
         return (
@@ -220,23 +227,30 @@ def _storage(fault: StoreError) -> Defer:
     return Defer(Rule.STORE_CONTENTS if isinstance(fault, StoreFull) else Rule.STORE_DATABASE, str(fault))
 
 
-def _accept(tx: Tx, commit: _Commit) -> Stored | Refuse | Defer:
-    """The accepting transaction. What was true at RCPT is asked again: minutes may have passed, a regulator may have acted."""
+def _accept(tx: Tx, commit: _Commit) -> Stored:
+    """The accepting transaction. What was true at RCPT is asked again: minutes may have passed, a regulator may have
+    acted."""
     mail = commit.transaction
     sender = str(mail.sender) if mail.sender else ""
     if mail.facts.from_patient:
         for address in mail.recipients:
             known = exchange(tx.conn, str(address), sender)
             if not patient_may_write(known.state if known else None):
-                return Refuse(Rule.EXCHANGE_ENDED, "ended between RCPT and DATA")
+                raise ArrivalRefused(Refuse(Rule.EXCHANGE_ENDED, "ended between RCPT and DATA"))
     message_id = add_message(tx, commit.message)
     local = [recipient.bal_id for recipient in mail.recipients.values() if recipient.bal_id is not None]
     leaving = [
-        QueueRecipient(recipient.address, recipient.notify, recipient.orcpt)
+        QueueRecipient(
+            recipient.address, parse_notify(recipient.notify) if recipient.notify else DEFAULT, recipient.orcpt
+        )
         for recipient in mail.recipients.values()
         if recipient.bal_id is None
     ]
-    deliver(tx, message_id, local)
+    try:
+        deliver(tx, message_id, local)
+    except BalRefused as closed:
+        # One answer serves all recipients: the peer comes back, and RCPT then tells it which mailbox is closed.
+        raise ArrivalRefused(Defer(Rule.STORE_DATABASE, str(closed))) from closed
     if leaving:
         enqueue(tx, message_id, sender, leaving, envid=mail.envid, ret=mail.ret, expires_us=commit.expires_us)
     for patient, state in mail.facts.exchanges_after(commit.headers).items():
@@ -246,7 +260,7 @@ def _accept(tx: Tx, commit: _Commit) -> Stored | Refuse | Defer:
         actor=mail.caller.name,
         object=commit.id,
         edge=mail.caller.edge,
-        sender=tx.trace_name(sender),
+        sender=sender,
         local=len(local),
         leaving=len(leaving),
         size=commit.message.content.length,

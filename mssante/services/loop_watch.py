@@ -1,6 +1,7 @@
 """How long the event loop was held: the debug counter behind "nothing blocks the loop longer than 50 ms".
 
-Always true here: the watch costs one timer; it measures lateness of that timer, so it sees whatever held the loop, our code or not.
+Always true here: the watch costs one timer; it measures lateness of that timer, so it sees whatever held the loop,
+our code or not.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ STALL_S = 0.05
 
 
 class LoopWatch:
-    """Started once per loop. ``stalls`` counts holds over 50 ms, ``longest_s`` is the worst since the start, in seconds."""
+    """Started once per loop. ``stalls`` counts holds over 50 ms, ``longest_s`` is the worst since the start, in
+    seconds."""
 
     def __init__(self) -> None:
         self.stalls = 0

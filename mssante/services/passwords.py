@@ -1,7 +1,9 @@
 """Passwords: argon2id in worker threads, verified sign-ins remembered for minutes.
 
-Always true here: the event loop never computes an argon2 hash; a clear password is kept nowhere (what is remembered is a keyed hash
-under a key that dies with the process); what is remembered is forgotten when :meth:`Passwords.forget` is called or its time is over.
+Always true here: the event loop never computes an argon2 hash; a clear password is kept nowhere (what is remembered
+is a keyed hash
+under a key that dies with the process); what is remembered is forgotten when :meth:`Passwords.forget` is called or
+its time is over.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ REMEMBERED_MAX = 50_000
 
 @dataclass(frozen=True, slots=True)
 class PasswordCost:
-    """Argon2id cost (RFC 9106 §4): memory in KiB, passes, lanes. The default is OWASP's first choice for many sign-ins."""
+    """Argon2id cost (RFC 9106 §4): memory in KiB, passes, lanes. The default is OWASP's first choice for many
+    sign-ins."""
 
     memory_kib: int = 19_456
     passes: int = 2
@@ -30,7 +33,8 @@ class PasswordCost:
 
 
 class Passwords:
-    """Hashes and checks passwords. ``remember_us`` is how long a verified sign-in costs no argon2 (0: always verify)."""
+    """Hashes and checks passwords. ``remember_us`` is how long a verified sign-in costs no argon2 (0: always
+    verify)."""
 
     def __init__(self, cost: PasswordCost | None = None, *, remember_us: int = 300_000_000, threads: int = 2) -> None:
         cost = cost or PasswordCost()
@@ -50,13 +54,15 @@ class Passwords:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self.hash, password)
 
     async def verify(self, password_hash: str | None, login: str, password: str, now_us: int) -> bool:
-        """Is ``password`` the one behind ``password_hash``? ``None`` (no such account, no password set) costs the same time as a wrong one,
+        """Is ``password`` the one behind ``password_hash``? ``None`` (no such account, no password set) costs the
+        same time as a wrong one,
         so that answers do not tell which addresses exist."""
         ticket = hmac.digest(
             self._process_key, f"{login}\0{password}".encode("utf-8", "surrogateescape"), hashlib.sha256
         )
         known = self._remembered.get(ticket)
-        # The hash itself is compared as well: a changed password in the store makes what is remembered worthless at once.
+        # The hash itself is compared as well: a changed password in the store makes what is remembered worthless at
+        # once.
         if known is not None and password_hash is not None and known[0] == password_hash and known[1] > now_us:
             return True
         loop = asyncio.get_running_loop()

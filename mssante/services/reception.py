@@ -1,7 +1,9 @@
 """An SMTP session's questions answered: who speaks, may this sender, may this recipient, and where the message goes.
 
-Always true here: facts are gathered once per stage, the decision is `domain.rules`' alone; what is remembered of mailboxes is
-forgotten at the store's hint, and their state is asked again inside the accepting transaction (`mssante.services.arrival`).
+Always true here: facts are gathered once per stage, the decision is `domain.rules`' alone; what is remembered of
+mailboxes is
+forgotten at the store's hint, and their state is asked again inside the accepting transaction
+(`mssante.services.arrival`).
 """
 
 from __future__ import annotations
@@ -11,16 +13,15 @@ from collections.abc import Callable
 
 from espace_confiance.holder import EspaceConfiance
 from mssante.domain.address import Address
-from mssante.domain.clock import Clock
 from mssante.domain.exchange import ExchangeState
 from mssante.domain.rules import decide_data, decide_mail, decide_rcpt
 from mssante.domain.transaction import Charter, Edge, HeaderFacts, Recipient, Speaker, Transaction
 from mssante.domain.verdict import Accept, Defer, Refuse, Rule, Verdict
 from mssante.services.accounts import Accounts, SignedIn
 from mssante.services.arrival import Arrival, Intake
+from mssante.services.transaction import Accepted, Caller, MailTransaction, Trace
 from mssante.store import Store, StoreError
 from mssante.store.accounts import Bal, find_bal
-from mssante.services.transaction import Accepted, Caller, MailTransaction, Trace
 from mssante.store.exchanges import exchange
 from tls.names import dn_of_certificate
 
@@ -28,7 +29,8 @@ REMEMBERED_BALS = 50_000
 
 
 class Reception:
-    """One for all SMTP sessions of the process. ``max_size_patient`` holds for messages with a patient among the recipients."""
+    """One for all SMTP sessions of the process. ``max_size_patient`` holds for messages with a patient among the
+    recipients."""
 
     def __init__(
         self,
@@ -41,10 +43,9 @@ class Reception:
         domains: frozenset[str],
         max_size: int,
         max_size_patient: int,
-        clock: Clock,
     ) -> None:
         self._store, self._accounts, self._espace, self._intake = store, accounts, espace, intake
-        self._charter, self._domains, self._clock = charter, domains, clock
+        self._charter, self._domains = charter, domains
         self.max_size, self._max_size_patient = max_size, max_size_patient
         self._bals: OrderedDict[Address, Bal | None] = OrderedDict()
         self._bals_version = 0
@@ -62,7 +63,8 @@ class Reception:
         return Caller(Edge.SUBMISSION, holder=holder) if isinstance(holder, SignedIn) else holder
 
     def watch(self, caller: Caller, on_closed: Callable[[], None]) -> Callable[[], None]:
-        """Calls ``on_closed`` when the caller's account is suspended or closed, by whichever process; returns the way to stop that."""
+        """Calls ``on_closed`` when the caller's account is suspended or closed, by whichever process; returns the
+        way to stop that."""
         if caller.holder is None:
             return lambda: None
         return self._accounts.watch(caller.holder.bal_id, on_closed)
@@ -100,7 +102,7 @@ class Reception:
         except StoreError as fault:
             return Defer(Rule.STORE_DATABASE, str(fault))
         listed = local or (self._espace.lists(address.domain) if self._espace.liste is not None else None)
-        full = bal is not None and bal.quota_bytes is not None and bal.used_bytes >= bal.quota_bytes
+        full = bal is not None and bal.full
         candidate = Recipient(address, local, listed, patient, bal.state if bal else None, full, state)
         verdict = decide_rcpt(facts, candidate)
         transaction.facts = facts.after_rcpt(candidate, verdict)
@@ -130,7 +132,8 @@ class Reception:
         if caller.dn is None:
             return Speaker(Edge.MX)
         for_sender = sender is not None and self._espace.accepts(sender.domain, caller.dn)
-        return Speaker(Edge.MX, dn_listed_for_sender=for_sender, dn_listed=for_sender or self._espace.knows(caller.dn))
+        return Speaker(Edge.MX, dn_listed_for_sender=for_sender, dn_listed=for_sender or
+        self._espace.knows(caller.dn))
 
     async def _exchange_state(self, facts: Transaction, address: Address) -> ExchangeState | None:
         if facts.sender is None:
@@ -140,12 +143,14 @@ class Reception:
         return known.state if known else None
 
     async def _bal(self, address: Address) -> Bal | None:
-        """The mailbox as the store last told it; asked once, then remembered until a hint says that accounts changed."""
+        """The mailbox as the store last told it; asked once, then remembered until a hint says that accounts
+        changed."""
         if address in self._bals:
             return self._bals[address]
         version = self._bals_version
         bal = await self._store.read(find_bal, address)
-        # Not remembered when something changed while the question was under way, nor when quota makes it move with each mail.
+        # Not remembered when something changed while the question was under way, nor when quota makes it move with
+        # each mail.
         if version == self._bals_version and (bal is None or bal.quota_bytes is None):
             self._bals[address] = bal
             if len(self._bals) > REMEMBERED_BALS:

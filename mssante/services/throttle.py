@@ -1,6 +1,7 @@
 """Failed sign-ins, counted per (network address, login) and per network address.
 
-Always true here: a failure from one network address never closes the way for the holder at another; memory is bounded; counting is
+Always true here: a failure from one network address never closes the way for the holder at another; memory is
+bounded; counting is
 by fixed windows of the caller's clock, nothing is stored.
 """
 

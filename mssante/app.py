@@ -1,0 +1,197 @@
+"""The running operator: builds the rooms from the settings, starts them, keeps their files fresh, drains and stops.
+
+Always true here: ``ready`` is said only when every port of the configuration listens; what fails before that is one clear line and an
+exit code, never a half-started service; SIGTERM ends with 0 after what was promised is kept; SIGHUP drops no session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from espace_confiance.holder import EspaceConfiance
+from espace_confiance.routes import Routes
+from imap.server import ImapServer
+from imap.settings import ImapSettings
+from mssante.config import ConfigError, Settings, load
+from mssante.domain.clock import Clock, SystemClock
+from mssante.domain.retry import Schedule
+from mssante.domain.transaction import Charter
+from mssante.mime.dkim import DkimKey
+from mssante.services.accounts import Accounts
+from mssante.services.arrival import Intake
+from mssante.services.deliver import Deliveries
+from mssante.services.loop_watch import LoopWatch
+from mssante.services.passwords import PasswordCost, Passwords
+from mssante.services.reception import Reception
+from mssante.services.resolver import Resolver
+from mssante.store import Store, StoreError, StoreUnavailable
+from mssante.store.keys import read_master_key
+from portail.health import Figure, HealthServer
+from smtp_in import listeners as smtp_in
+from smtp_in.settings import SmtpInSettings
+from smtp_out.connection import Timeouts
+from smtp_out.courier import Courier, CourierSettings
+from smtp_out.routing import Routing
+from tls.contexts import Contexts, slim_ssl_buffers
+from tls.certificates import TlsError
+
+DRAIN_SECONDS = 25.0
+"""For sessions to end at SIGTERM; service managers send SIGKILL after 30 or 90."""
+FRESH_SECONDS = 2.0
+"""How often the files of certificates, revocation, white list and routes are looked at."""
+
+log = structlog.get_logger("mssante")
+
+
+class StartFailure(Exception):
+    """The service cannot start; ``code`` is the exit code of interface commands (2 configuration, 3 out of reach)."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Operator:
+    """All rooms of one process. `start` opens the doors or raises StartFailure, `stop` drains; both once."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings, self._clock = settings, clock
+        self._watch = LoopWatch()
+        self._closing: list[Callable[[], Awaitable[None]]] = []
+        self._freshening: asyncio.Task[None] | None = None
+        self._refresh = asyncio.Event()
+        self._smtp: smtp_in.Listeners | None = None
+        self._imap: ImapServer | None = None
+        self.doors = ""
+
+    async def start(self) -> None:
+        """Builds from the ground up: what lasts, the trust space, the services, then the doors."""
+        settings = self._settings
+        self._contexts = _made(lambda: Contexts(*_tls_files(settings)), TlsError, "tls")
+        self._espace = EspaceConfiance(settings.espace_confiance.liste, settings.espace_confiance.signer)
+        if self._espace.liste is None:
+            log.warning("white list not usable: no mail is exchanged", reason=self._espace.status()["refused"])
+        self._store = await asyncio.to_thread(_open_store, settings, self._clock)
+        self._closing.append(lambda: asyncio.to_thread(self._store.close))
+        passwords = Passwords(
+            PasswordCost(settings.passwords.memory_kib, settings.passwords.passes),
+            remember_us=settings.passwords.remember_minutes * 60_000_000,
+        )
+        accounts = Accounts(self._store, passwords, self._clock)
+        self._resolver = Resolver(_name_server(settings.dns.server))
+        self._intake = Intake(
+            self._store,
+            self._resolver,
+            self._clock,
+            hostname=settings.operator.hostname,
+            sign=_dkim_key(settings),
+            verify=settings.dkim.verify,
+            queue_lifetime_us=settings.queue.lifetime_hours * 3_600_000_000,
+        )
+        self._reception = Reception(
+            self._store,
+            accounts,
+            self._espace,
+            self._intake,
+            _charter(settings),
+            domains=frozenset(settings.own_domains),
+            max_size=settings.smtp.max_size,
+            max_size_patient=settings.smtp.max_size_patient,
+        )
+        await self._start_courier()
+        try:
+            await self._open_doors(accounts)
+        except OSError as fault:
+            raise StartFailure(
+                f"listen: {fault.strerror or fault}: change [listen] or stop the other service", 2
+            ) from fault
+        self._watch.start(asyncio.get_running_loop())
+        self._freshening = asyncio.create_task(self._keep_fresh())
+
+    async def _start_courier(self) -> None:
+        settings = self._settings
+        deliveries = Deliveries(self._store, self._clock, hostname=settings.operator.hostname)
+        routes = Routes(settings.espace_confiance.routes)
+        queue = settings.queue
+        self._courier = Courier(
+            deliveries,
+            Routing(routes.lookup, self._resolver),
+            self._espace,
+            self._contexts.outbound,
+            self._clock,
+            CourierSettings(
+                settings.operator.hostname,
+                connections=queue.connections,
+                connections_per_destination=queue.connections_per_destination,
+            ),
+        )
+        courier = asyncio.create_task(self._courier.run())
+
+        async def stop_courier() -> None:
+            await self._courier.stop(DRAIN_SECONDS / 2)
+            await courier
+
+        self._closing.append(stop_courier)
+
+    async def _open_doors(self, accounts: Accounts) -> None:
+        settings, listen = self._settings, self._settings.listen
+        self._smtp = await smtp_in.start(self._reception, _smtp_settings(settings), self._contexts)
+        self._closing.append(lambda: self._drain_smtp(DRAIN_SECONDS))
+        self._imap = ImapServer(
+            _imap_settings(settings), accounts, Mailboxes(self._store, self._clock), self._contexts.client_server
+        )
+        self._closing.append(lambda: self._close_imap(DRAIN_SECONDS / 4))
+        doors = dict(self._smtp.ports)
+        if listen.imap:
+            doors["imap"] = await self._imap.listen(listen.host, listen.imap, implicit_tls=False)
+        if listen.imaps:
+            doors["imaps"] = await self._imap.listen(listen.host, listen.imaps, implicit_tls=True)
+        if listen.health:
+            server = await HealthServer(self._figures(), self._fault).start(listen.host, listen.health)
+            self._closing.append(lambda: _close_server(server))
+            doors["health"] = listen.health
+        self.doors = " ".join(f"{name}={listen.host}:{port}" for name, port in doors.items())
+
+    async def stop(self) -> None:
+        """The doors first, then what they need, the store last. Whatever `start` reached is stopped."""
+        if self._freshening is not None:
+            self._freshening.cancel()
+        self._watch.stop()
+        for close in reversed(self._closing):
+            await close()
+
+
+def run(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT; the exit code. Errors before ``ready`` are told in one line on stderr."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    slim_ssl_buffers()
+    try:
+        asyncio.run(_serve(settings))
+    except StartFailure as failure:
+        print(f"mssante: {failure}", file=sys.stderr)
+        return failure.code
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    operator = Operator(settings, SystemClock())
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, operator.freshen)
+    try:
+        await operator.start()
+        print(f"ready {settings.operator.hostname} {operator.doors}", flush=True)
+        await stopping.wait()
+    finally:
+        await operator.stop(DRAIN_SECONDS)
