@@ -33,7 +33,7 @@ def fiches(tmp_path: Path) -> list[Fiche]:
         ("cardio", ["secretariat.cardio", "paul.exemple"]),  # the whole word first
         ("oeillets 75000", ["paul.exemple"]),
         ("l'hay", ["paul.exemple"]),
-        (HOPITAL_FINESS, ["secretariat.cardio", "paul.exemple"]),
+        (HOPITAL_FINESS, ["paul.exemple", "secretariat.cardio"]),
         (PAUL_RPPS, ["paul.exemple"]),
         ("paul.exemple@hopital.example.mssante.fr", ["paul.exemple"]),
         ("jeanne cardiologie", []),
