@@ -17,8 +17,8 @@ from mssante.domain.bal import BalState, BalType
 from mssante.store import schema
 from mssante.store.engines import keys_of
 from mssante.store.errors import AlreadyExists, NotFound
+from mssante.store.folders import first_folders
 from mssante.store.keys import Keys
-from mssante.store.mail import first_folders
 from mssante.store.schema import bal, delegation, folder
 from mssante.store.writer import Tx
 

@@ -39,7 +39,7 @@ class Keys:
         self.patient_domains = patient_domains
 
     def wrap(self, data_key: bytes, content_id: bytes) -> bytes:
-        """The data key of a content as its row keeps it, bound to the content's id. Without it the content is erased."""
+        """The data key of a content as its row keeps it, bound to the content's id."""
         return self._wrapper.encrypt(content_id[:_NONCE_BYTES], data_key, content_id)
 
     def unwrap(self, wrapped_key: bytes, content_id: bytes) -> bytes:

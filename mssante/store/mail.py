@@ -1,44 +1,86 @@
-"""Folders and the messages in them.
+"""What lies in folders: arrival, flags, copies, removal. Folders themselves are in `folders.py`, stored messages in
+`messages.py`; their public names may be had from here.
 
 Always true here:
 - in a folder each new entry gets a uid, and each change a modseq, greater than any given before (RFC 9051 §2.3.1.1,
-  RFC 7162 §3.1); a uid is never given twice; a folder made anew under an old name has a greater uidvalidity;
+  RFC 7162 §3.1); a uid is never given twice;
 - the folder's counters (messages, unseen) and the bal's used_bytes always agree with the entries, in the same commit;
-- one message row serves all entries; when its last entry and its last unfinished queue item go, the row goes with the
-  only copy of the content's key: from then on nobody can read the content;
 - the folder's row is locked before its entries are looked at, so that every commit shows a folder's changes in modseq
   order.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from mssante.domain.bal import BalState
 from mssante.domain.flags import SEEN
-from mssante.store.contents import OWN, ContentRef, PendingContent
+from mssante.store.contents import ContentRef
 from mssante.store.engines import keys_of
 from mssante.store.errors import AlreadyExists, NotFound, StoreError
+from mssante.store.folders import (
+    INBOX,
+    SPECIAL,
+    Folder,
+    claim_recent,
+    create_folder,
+    folder_by_id,
+    folder_by_name,
+    folders,
+    lock_folder,
+    set_subscribed,
+)
 from mssante.store.keys import Keys
-from mssante.store.schema import bal, entry, expunged, folder, message, queue_item
+from mssante.store.messages import (
+    MESSAGE_COLUMNS,
+    NewMessage,
+    StoredMessage,
+    add_message,
+    chunks,
+    forget_unreferenced,
+    load_message,
+    size_of,
+    total_size,
+    unseal_facts,
+)
+from mssante.store.schema import bal, entry, expunged, folder, message
 from mssante.store.writer import Tx
 
-INBOX = "INBOX"
-SPECIAL = (
-    (INBOX, ""),
-    ("Brouillons", "\\Drafts"),
-    ("Envoyés", "\\Sent"),
-    ("Corbeille", "\\Trash"),
-    ("Indésirables", "\\Junk"),
-    ("Archives", "\\Archive"),
-)
-"""The folders that every bal is born with, and their special use (RFC 6154)."""
+__all__ = [
+    "INBOX",
+    "RECEIVING",
+    "SPECIAL",
+    "BalRefused",
+    "Delivered",
+    "Entry",
+    "Folder",
+    "MessageRow",
+    "NewMessage",
+    "StoredMessage",
+    "add_message",
+    "append",
+    "claim_recent",
+    "copy",
+    "create_folder",
+    "delete_folder",
+    "deliver",
+    "entries",
+    "expunge",
+    "expunged_since",
+    "folder_by_id",
+    "folder_by_name",
+    "folders",
+    "load_message",
+    "move",
+    "rename_folder",
+    "rows",
+    "set_subscribed",
+    "store_flags",
+]
 
 RECEIVING = frozenset({BalState.ACTIVE, BalState.SUSPENDED})
-UNFINISHED = ("queued", "leased", "held")
-_CHUNK = 1000
 
 
 class BalRefused(StoreError):
@@ -47,31 +89,6 @@ class BalRefused(StoreError):
     def __init__(self, bal_ids: Iterable[int]) -> None:
         self.bal_ids = tuple(sorted(bal_ids))
         super().__init__(f"no mail accepted any more by bal {', '.join(map(str, self.bal_ids))}")
-
-
-class Folder(msgspec.Struct, frozen=True):
-    """A folder as of one moment. `recent_from`: the first uid that no session has been told of as \\Recent."""
-
-    id: int
-    bal_id: int
-    name: str
-    special_use: str
-    uidvalidity: int
-    uidnext: int
-    highestmodseq: int
-    messages: int
-    unseen: int
-    recent_from: int
-    subscribed: bool
-
-
-class NewMessage(msgspec.Struct, frozen=True):
-    """A message to be stored: its bytes, what we prepend (Received, ...), the encoded `mime.card.Card`."""
-
-    content: PendingContent
-    received_us: int
-    prepend: bytes
-    card: bytes
 
 
 class Delivered(msgspec.Struct, frozen=True):
@@ -91,17 +108,6 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     message_id: int
 
 
-class StoredMessage(msgspec.Struct, frozen=True):
-    """A message without its places. `size`: bytes of prepend and content together."""
-
-    id: int
-    received_us: int
-    size: int
-    card: bytes
-    prepend: bytes
-    content: ContentRef
-
-
 class MessageRow(msgspec.Struct, frozen=True):
     """All that a FETCH needs except the content itself."""
 
@@ -117,121 +123,8 @@ class MessageRow(msgspec.Struct, frozen=True):
     content: ContentRef
 
 
-# Folders
-
-_FOLDER = select(*(folder.c[name] for name in Folder.__struct_fields__))
-_FOLDERS = _FOLDER.where(folder.c.bal_id == bindparam("bal_id")).order_by(folder.c.name)
-_FOLDER_BY_NAME = _FOLDER.where(folder.c.bal_id == bindparam("bal_id"), folder.c.name == bindparam("name"))
-_FOLDER_BY_ID = _FOLDER.where(folder.c.id == bindparam("id"))
-_LOCKED = _FOLDER_BY_ID.with_for_update()
-_ADD_FOLDER = insert(folder).returning(folder.c.id)
-
-
-def folders(conn: Connection, bal_id: int) -> list[Folder]:
-    return [Folder(*row) for row in conn.execute(_FOLDERS, {"bal_id": bal_id})]
-
-
-def folder_by_name(conn: Connection, bal_id: int, name: str) -> Folder | None:
-    row = conn.execute(_FOLDER_BY_NAME, {"bal_id": bal_id, "name": name}).first()
-    return Folder(*row) if row else None
-
-
-def folder_by_id(conn: Connection, folder_id: int) -> Folder | None:
-    row = conn.execute(_FOLDER_BY_ID, {"id": folder_id}).first()
-    return Folder(*row) if row else None
-
-
-def first_folders(bal_id: int, now_us: int) -> tuple[list[dict[str, object]], int]:
-    """The rows of the folders a bal is born with, and the last uidvalidity they use."""
-    first = now_us // 1_000_000
-    rows = [_new_folder(bal_id, name, use, first + number, True) for number, (name, use) in enumerate(SPECIAL)]
-    return rows, first + len(SPECIAL) - 1
-
-
-def _new_folder(bal_id: int, name: str, special_use: str, uidvalidity: int, subscribed: bool) -> dict[str, object]:
-    return {
-        "bal_id": bal_id,
-        "name": name,
-        "special_use": special_use,
-        "uidvalidity": uidvalidity,
-        "uidnext": 1,
-        "highestmodseq": 1,
-        "messages": 0,
-        "unseen": 0,
-        "recent_from": 1,
-        "subscribed": subscribed,
-    }
-
-
-def create_folder(tx: Tx, bal_id: int, name: str, special_use: str = "") -> int:
-    """The new folder's id; its uidvalidity is greater than any the bal has used. Raises AlreadyExists."""
-    last = tx.conn.execute(
-        select(bal.c.last_uidvalidity).where(bal.c.id == bal_id).with_for_update()
-    ).scalar_one_or_none()
-    if last is None:
-        raise NotFound(f"no bal {bal_id}")
-    if folder_by_name(tx.conn, bal_id, name) is not None:
-        raise AlreadyExists("a folder of this name exists")
-    uidvalidity = max(last + 1, tx.now_us // 1_000_000)
-    tx.conn.execute(update(bal).where(bal.c.id == bal_id).values(last_uidvalidity=uidvalidity))
-    return int(tx.conn.execute(_ADD_FOLDER, _new_folder(bal_id, name, special_use, uidvalidity, False)).scalar_one())
-
-
-def delete_folder(tx: Tx, folder_id: int) -> None:
-    """Removes the folder with its messages; its children stay. INBOX cannot be deleted (RFC 9051 §6.3.5)."""
-    found = _lock(tx, folder_id)
-    if found.name == INBOX:
-        raise StoreError("INBOX cannot be deleted")
-    gone = (
-        tx.conn.execute(delete(entry).where(entry.c.folder_id == folder_id).returning(entry.c.message_id))
-        .scalars()
-        .all()
-    )
-    _discharge(tx, found.bal_id, gone)
-    tx.conn.execute(delete(folder).where(folder.c.id == folder_id))
-    forget_unreferenced(tx, gone)
-    tx.hint("folder", folder_id)
-
-
-def rename_folder(tx: Tx, folder_id: int, new_name: str) -> None:
-    """Renames the folder and those below it (separator `/`). Renaming INBOX moves its messages to a new folder and
-    leaves INBOX empty (RFC 9051 §6.3.6). Raises AlreadyExists."""
-    found = _lock(tx, folder_id)
-    if found.name == INBOX:
-        target = create_folder(tx, found.bal_id, new_name)
-        move(tx, folder_id, [item.uid for item in entries(tx.conn, folder_id)], target)
-        return
-    for one in folders(tx.conn, found.bal_id):
-        if one.id == folder_id or one.name.startswith(found.name + "/"):
-            name = new_name + one.name[len(found.name) :]
-            if folder_by_name(tx.conn, found.bal_id, name) is not None:
-                raise AlreadyExists("a folder of this name exists")
-            tx.conn.execute(update(folder).where(folder.c.id == one.id).values(name=name))
-
-
-def set_subscribed(tx: Tx, folder_id: int, subscribed: bool) -> None:
-    tx.conn.execute(update(folder).where(folder.c.id == folder_id).values(subscribed=subscribed))
-
-
-def claim_recent(tx: Tx, folder_id: int) -> int:
-    """The first uid that is \\Recent for the session that asks; the next to ask gets only later ones."""
-    found = _lock(tx, folder_id)
-    if found.recent_from < found.uidnext:
-        tx.conn.execute(update(folder).where(folder.c.id == folder_id).values(recent_from=found.uidnext))
-    return found.recent_from
-
-
-def _lock(tx: Tx, folder_id: int) -> Folder:
-    row = tx.conn.execute(_LOCKED, {"id": folder_id}).first()
-    if row is None:
-        raise NotFound("the folder is gone")
-    return Folder(*row)
-
-
 # Arrival
 
-_ADD_MESSAGE = insert(message).returning(message.c.id)
-_SIZE = select(message.c.size, message.c.received_us).where(message.c.id == bindparam("id"))
 _CHARGE = (
     update(bal)
     .where(bal.c.id.in_(bindparam("ids", expanding=True)), bal.c.state.in_(bindparam("accepting", expanding=True)))
@@ -259,26 +152,6 @@ _GROW = (
 _ADD_ENTRIES = insert(entry).inline()
 
 
-def add_message(tx: Tx, new: NewMessage) -> int:
-    """The message's id. It must get an entry or a queue item in the same transaction."""
-    ref = new.content.ref
-    size = len(new.prepend) + ref.length
-    values = {
-        "content_id": ref.content_id,
-        "segment": ref.segment,
-        "offset": ref.offset,
-        "length": ref.length,
-        "wrapped_key": ref.wrapped_key,
-        "sealed_facts": _seal_facts(tx.keys, ref.content_id, new.prepend, new.card),
-        "size": size,
-        "received_us": new.received_us,
-    }
-    message_id: int = tx.conn.execute(_ADD_MESSAGE, values).scalar_one()
-    new.content.used = True
-    tx.fresh[message_id] = size, new.received_us
-    return message_id
-
-
 def deliver(
     tx: Tx,
     message_id: int,
@@ -291,7 +164,7 @@ def deliver(
     wanted = sorted(set(bal_ids))
     if not wanted:
         return []
-    size, received_us = _size_of(tx, message_id)
+    size, received_us = size_of(tx, message_id)
     charged = (
         tx.conn.execute(_CHARGE, {"ids": wanted, "accepting": [str(state) for state in accepting], "bytes": size})
         .scalars()
@@ -367,16 +240,6 @@ def _entry_values(
     }
 
 
-def _size_of(tx: Tx, message_id: int) -> tuple[int, int]:
-    known = tx.fresh.get(message_id)
-    if known is None:
-        row = tx.conn.execute(_SIZE, {"id": message_id}).first()
-        if row is None:
-            raise NotFound("the message is gone")
-        known = row.size, row.received_us
-    return known
-
-
 # Reading
 
 _ENTRY_COLUMNS = (entry.c.uid, entry.c.flags, entry.c.keywords, entry.c.modseq, entry.c.message_id)
@@ -391,24 +254,12 @@ _EXPUNGED = (
     .where(expunged.c.folder_id == bindparam("folder"), expunged.c.modseq > bindparam("since"))
     .order_by(expunged.c.uid)
 )
-_MESSAGE_COLUMNS = (
-    message.c.id,
-    message.c.received_us,
-    message.c.size,
-    message.c.sealed_facts,
-    message.c.segment,
-    message.c.offset,
-    message.c.length,
-    message.c.wrapped_key,
-    message.c.content_id,
-)
 _ROWS = (
-    select(entry.c.uid, entry.c.flags, entry.c.keywords, entry.c.modseq, entry.c.internal_us, *_MESSAGE_COLUMNS)
+    select(entry.c.uid, entry.c.flags, entry.c.keywords, entry.c.modseq, entry.c.internal_us, *MESSAGE_COLUMNS)
     .join_from(entry, message, entry.c.message_id == message.c.id)
     .where(entry.c.folder_id == bindparam("folder"), entry.c.uid.in_(bindparam("uids", expanding=True)))
     .order_by(entry.c.uid)
 )
-_MESSAGE = select(*_MESSAGE_COLUMNS).where(message.c.id == bindparam("id"))
 
 
 def entries(conn: Connection, folder_id: int, since_modseq: int = 0) -> list[Entry]:
@@ -430,38 +281,17 @@ def rows(conn: Connection, folder_id: int, uids: Sequence[int]) -> list[MessageR
     keys = keys_of(conn)
     return [
         _message_row(keys, row)
-        for some in _chunks(uids)
+        for some in chunks(uids)
         for row in conn.execute(_ROWS, {"folder": folder_id, "uids": some})
     ]
-
-
-def load_message(conn: Connection, message_id: int) -> StoredMessage:
-    """The message without its places. Raises NotFound."""
-    row = conn.execute(_MESSAGE, {"id": message_id}).first()
-    if row is None:
-        raise NotFound("the message is gone")
-    id_, received_us, size, sealed, *ref = row
-    content = ContentRef(*ref)
-    prepend, card = _unseal_facts(keys_of(conn), content.content_id, sealed)
-    return StoredMessage(id_, received_us, size, card, prepend, content)
 
 
 def _message_row(keys: Keys, row: Sequence[Any]) -> MessageRow:
     uid, flags, keywords, modseq, internal_us, message_id, _, size, sealed, *ref = row
     content = ContentRef(*ref)
-    prepend, card = _unseal_facts(keys, content.content_id, sealed)
+    prepend, card = unseal_facts(keys, content.content_id, sealed)
     words = tuple(keywords.split()) if keywords else ()
     return MessageRow(uid, flags, words, modseq, internal_us, message_id, size, card, prepend, content)
-
-
-def _seal_facts(keys: Keys, content_id: bytes, prepend: bytes, card: bytes) -> bytes:
-    return keys.seal(len(prepend).to_bytes(4, "big") + prepend + card, content_id)
-
-
-def _unseal_facts(keys: Keys, content_id: bytes, sealed: bytes) -> tuple[bytes, bytes]:
-    plain = keys.unseal(sealed, content_id)
-    middle = 4 + int.from_bytes(plain[:4], "big")
-    return plain[4:middle], plain[middle:]
 
 
 def _entry(row: Sequence[Any]) -> Entry:
@@ -471,12 +301,6 @@ def _entry(row: Sequence[Any]) -> Entry:
 
 def _keywords_text(keywords: Iterable[str]) -> str:
     return " ".join(sorted(set(keywords)))
-
-
-def _chunks(uids: Sequence[int]) -> Iterator[list[int]]:
-    ordered = sorted(set(uids))
-    for start in range(0, len(ordered), _CHUNK):
-        yield ordered[start : start + _CHUNK]
 
 
 # Changes
@@ -507,24 +331,7 @@ _DELETE_ENTRIES = (
     .returning(entry.c.uid, entry.c.flags, entry.c.message_id)
 )
 _ADD_EXPUNGED = insert(expunged).inline()
-_SIZES = select(message.c.id, message.c.size).where(message.c.id.in_(bindparam("ids", expanding=True)))
 _REFUND = update(bal).where(bal.c.id == bindparam("of_bal")).values(used_bytes=bal.c.used_bytes - bindparam("bytes"))
-_FORGET = (
-    delete(message)
-    .where(
-        message.c.id.in_(bindparam("ids", expanding=True)),
-        ~exists().where(entry.c.message_id == message.c.id),
-        ~exists().where(queue_item.c.message_id == message.c.id, queue_item.c.state.in_(UNFINISHED)),
-    )
-    .returning(message.c.content_id, message.c.segment)
-)
-_LOCK_MESSAGES = (
-    select(message.c.id)
-    .where(message.c.id.in_(bindparam("ids", expanding=True)))
-    .order_by(message.c.id)
-    .with_for_update()
-)
-
 Operation = Literal["+", "-", "="]
 
 
@@ -533,10 +340,10 @@ def store_flags(
 ) -> list[Entry]:
     """Adds (+), removes (-) or replaces (=) flags and keywords; the entries as they now are. Those that really change
     share one new modseq; when none does the folder's modseq stays (RFC 7162 §3.1)."""
-    _lock(tx, folder_id)
+    lock_folder(tx, folder_id)
     words = set(keywords)
     before = [
-        row for some in _chunks(uids) for row in tx.conn.execute(_SOME_ENTRIES, {"folder": folder_id, "uids": some})
+        row for some in chunks(uids) for row in tx.conn.execute(_SOME_ENTRIES, {"folder": folder_id, "uids": some})
     ]
     wanted = [(row, *_applied(op, row.flags, row.keywords, flags, words)) for row in before]
     changed = [(row, new, text) for row, new, text in wanted if (new, text) != (row.flags, row.keywords)]
@@ -582,9 +389,9 @@ def _bump(tx: Tx, folder_id: int, *, gone: int, unseen_change: int) -> int:
 
 def expunge(tx: Tx, folder_id: int, uids: Sequence[int]) -> list[int]:
     """Removes the entries; the uids that were there. Messages that nothing refers to any more are erased."""
-    found = _lock(tx, folder_id)
+    found = lock_folder(tx, folder_id)
     gone = [
-        row for some in _chunks(uids) for row in tx.conn.execute(_DELETE_ENTRIES, {"folder": folder_id, "uids": some})
+        row for some in chunks(uids) for row in tx.conn.execute(_DELETE_ENTRIES, {"folder": folder_id, "uids": some})
     ]
     if not gone:
         return []
@@ -599,13 +406,13 @@ def expunge(tx: Tx, folder_id: int, uids: Sequence[int]) -> list[int]:
 def copy(tx: Tx, source: int, uids: Sequence[int], target: int) -> list[tuple[int, int]]:
     """Copies entries with flags, keywords and internal date into the folder `target` of the same or another bal:
     [(uid in source, uid in target)] (RFC 4315 COPYUID)."""
-    _lock(tx, min(source, target))
-    _lock(tx, max(source, target))
-    found = [row for some in _chunks(uids) for row in tx.conn.execute(_SOME_ENTRIES, {"folder": source, "uids": some})]
+    lock_folder(tx, min(source, target))
+    lock_folder(tx, max(source, target))
+    found = [row for some in chunks(uids) for row in tx.conn.execute(_SOME_ENTRIES, {"folder": source, "uids": some})]
     if not found:
         return []
     items = [(row.message_id, row.flags, row.keywords, row.internal_us) for row in found]
-    new = _place(tx, target, items, _total_size(tx, [row.message_id for row in found]))
+    new = _place(tx, target, items, total_size(tx, [row.message_id for row in found]))
     return list(zip([row.uid for row in found], new, strict=True))
 
 
@@ -616,21 +423,37 @@ def move(tx: Tx, source: int, uids: Sequence[int], target: int) -> list[tuple[in
     return pairs
 
 
-def _total_size(tx: Tx, message_ids: Sequence[int]) -> int:
-    sizes: dict[int, int] = {}
-    for some in _chunks(message_ids):
-        sizes.update((row.id, row.size) for row in tx.conn.execute(_SIZES, {"ids": some}))
-    return sum(sizes[id_] for id_ in message_ids)
-
-
 def _discharge(tx: Tx, bal_id: int, message_ids: Sequence[int]) -> None:
-    tx.conn.execute(_REFUND, {"of_bal": bal_id, "bytes": _total_size(tx, message_ids)})
+    tx.conn.execute(_REFUND, {"of_bal": bal_id, "bytes": total_size(tx, message_ids)})
 
 
-def forget_unreferenced(tx: Tx, message_ids: Iterable[int]) -> None:
-    """Erases those of the messages that have neither an entry nor an unfinished queue item left."""
-    for some in _chunks(list(message_ids)):
-        if tx.conn.dialect.name == "postgresql":
-            tx.conn.execute(_LOCK_MESSAGES, {"ids": some})
-        for content_id, segment in tx.conn.execute(_FORGET, {"ids": some}):
-            tx.erased(content_id, segment if segment.startswith(OWN) else None)
+def delete_folder(tx: Tx, folder_id: int) -> None:
+    """Removes the folder with its messages; its children stay. INBOX cannot be deleted (RFC 9051 §6.3.5)."""
+    found = lock_folder(tx, folder_id)
+    if found.name == INBOX:
+        raise StoreError("INBOX cannot be deleted")
+    gone = (
+        tx.conn.execute(delete(entry).where(entry.c.folder_id == folder_id).returning(entry.c.message_id))
+        .scalars()
+        .all()
+    )
+    _discharge(tx, found.bal_id, gone)
+    tx.conn.execute(delete(folder).where(folder.c.id == folder_id))
+    forget_unreferenced(tx, gone)
+    tx.hint("folder", folder_id)
+
+
+def rename_folder(tx: Tx, folder_id: int, new_name: str) -> None:
+    """Renames the folder and those below it (separator `/`). Renaming INBOX moves its messages to a new folder and
+    leaves INBOX empty (RFC 9051 §6.3.6). Raises AlreadyExists."""
+    found = lock_folder(tx, folder_id)
+    if found.name == INBOX:
+        target = create_folder(tx, found.bal_id, new_name)
+        move(tx, folder_id, [item.uid for item in entries(tx.conn, folder_id)], target)
+        return
+    for one in folders(tx.conn, found.bal_id):
+        if one.id == folder_id or one.name.startswith(found.name + "/"):
+            name = new_name + one.name[len(found.name) :]
+            if folder_by_name(tx.conn, found.bal_id, name) is not None:
+                raise AlreadyExists("a folder of this name exists")
+            tx.conn.execute(update(folder).where(folder.c.id == one.id).values(name=name))

@@ -18,7 +18,7 @@ from mssante.domain.dsn import DEFAULT, Notify
 from mssante.store.engines import keys_of
 from mssante.store.errors import NotFound
 from mssante.store.keys import Keys
-from mssante.store.mail import forget_unreferenced
+from mssante.store.messages import UNFINISHED, forget_unreferenced
 from mssante.store.schema import queue_item
 from mssante.store.writer import Tx
 
@@ -88,7 +88,7 @@ _COLUMNS = tuple(
     )
 )
 _IDS: BindParameter[int] = bindparam("ids", expanding=True)
-_OPEN = _table.c.state.in_(("queued", "leased", "held"))
+_OPEN = _table.c.state.in_(UNFINISHED)
 _ADD = insert(_table).inline()
 _NEXT_DUE = select(func.min(_table.c.due_us))
 _LEASE = {
