@@ -1,6 +1,7 @@
 """The running operator: builds the rooms from the settings, starts them, keeps their files fresh, drains and stops.
 
-Always true here: ``ready`` is said only when every port of the configuration listens; what fails before that is one clear line and an
+Always true here: ``ready`` is said only when every port of the configuration listens; what fails before that is one
+clear line and an
 exit code, never a half-started service; SIGTERM ends with 0 after what was promised is kept; SIGHUP drops no session.
 """
 
@@ -12,8 +13,6 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
@@ -23,13 +22,13 @@ from imap.server import ImapServer
 from imap.settings import ImapSettings
 from mssante.config import ConfigError, Settings, load
 from mssante.domain.clock import Clock, SystemClock
-from mssante.domain.retry import Schedule
 from mssante.domain.transaction import Charter
-from mssante.mime.dkim import DkimKey
+from mssante.mime.dkim import load_signing_key
 from mssante.services.accounts import Accounts
-from mssante.services.arrival import Intake
+from mssante.services.arrival import DkimKey, Intake
 from mssante.services.deliver import Deliveries
 from mssante.services.loop_watch import LoopWatch
+from mssante.services.mailboxes import Mailboxes
 from mssante.services.passwords import PasswordCost, Passwords
 from mssante.services.reception import Reception
 from mssante.services.resolver import Resolver
@@ -38,11 +37,10 @@ from mssante.store.keys import read_master_key
 from portail.health import Figure, HealthServer
 from smtp_in import listeners as smtp_in
 from smtp_in.settings import SmtpInSettings
-from smtp_out.connection import Timeouts
 from smtp_out.courier import Courier, CourierSettings
 from smtp_out.routing import Routing
-from tls.contexts import Contexts, slim_ssl_buffers
 from tls.certificates import TlsError
+from tls.contexts import Contexts, slim_ssl_buffers
 
 DRAIN_SECONDS = 25.0
 """For sessions to end at SIGTERM; service managers send SIGKILL after 30 or 90."""
@@ -69,6 +67,8 @@ class Operator:
         self._closing: list[Callable[[], Awaitable[None]]] = []
         self._freshening: asyncio.Task[None] | None = None
         self._refresh = asyncio.Event()
+        self._reread = False
+        self._faults: dict[str, str] = {}
         self._smtp: smtp_in.Listeners | None = None
         self._imap: ImapServer | None = None
         self.doors = ""
@@ -76,7 +76,11 @@ class Operator:
     async def start(self) -> None:
         """Builds from the ground up: what lasts, the trust space, the services, then the doors."""
         settings = self._settings
-        self._contexts = _made(lambda: Contexts(*_tls_files(settings)), TlsError, "tls")
+        tls = settings.tls
+        try:
+            self._contexts = Contexts(tls.certificate, tls.key, tls.roots, tls.crl)
+        except TlsError as fault:
+            raise StartFailure(f"tls: {fault}", 2) from fault
         self._espace = EspaceConfiance(settings.espace_confiance.liste, settings.espace_confiance.signer)
         if self._espace.liste is None:
             log.warning("white list not usable: no mail is exchanged", reason=self._espace.status()["refused"])
@@ -145,11 +149,11 @@ class Operator:
     async def _open_doors(self, accounts: Accounts) -> None:
         settings, listen = self._settings, self._settings.listen
         self._smtp = await smtp_in.start(self._reception, _smtp_settings(settings), self._contexts)
-        self._closing.append(lambda: self._drain_smtp(DRAIN_SECONDS))
+        self._closing.append(self._drain_smtp)
         self._imap = ImapServer(
             _imap_settings(settings), accounts, Mailboxes(self._store, self._clock), self._contexts.client_server
         )
-        self._closing.append(lambda: self._close_imap(DRAIN_SECONDS / 4))
+        self._closing.append(self._close_imap)
         doors = dict(self._smtp.ports)
         if listen.imap:
             doors["imap"] = await self._imap.listen(listen.host, listen.imap, implicit_tls=False)
@@ -168,6 +172,162 @@ class Operator:
         self._watch.stop()
         for close in reversed(self._closing):
             await close()
+
+    def freshen(self) -> None:
+        """SIGHUP: looks at the files now, and at the configuration."""
+        self._reread = True
+        self._refresh.set()
+
+    async def _keep_fresh(self) -> None:
+        """Takes changed certificates, revocation lists and white list into force; a faulty file leaves the old in
+        force."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FRESH_SECONDS):
+                    await self._refresh.wait()
+            self._refresh.clear()
+            if self._reread:
+                self._reread = False
+                await self._reread_configuration()
+            try:
+                if await asyncio.to_thread(self._contexts.reload):
+                    log.info("new certificates or revocation lists in force")
+                self._told_once("tls", "")
+            except TlsError as fault:
+                self._told_once("tls", str(fault))
+            if await asyncio.to_thread(self._espace.reload_if_changed):
+                log.info("new white list in force", **self._espace.status())
+            self._told_once("white list", self._espace.status()["refused"])
+
+    async def _reread_configuration(self) -> None:
+        try:
+            settings = await asyncio.to_thread(load, self._settings.file)
+        except ConfigError as error:
+            for line in error.lines():
+                log.error("the configuration is not taken", fault=line)
+            return
+        self._reception.adopt(_charter(settings), settings.smtp.max_size, settings.smtp.max_size_patient)
+        self._intake.verify = settings.dkim.verify
+        log.info("configuration read again: rules and sizes hold from now on, ports and stores after a restart")
+
+    def _told_once(self, what: str, fault: str) -> None:
+        """A fault that lasts is logged when it begins, not at every look."""
+        if fault and self._faults.get(what) != fault:
+            log.error("a file is not taken, the last good one stays in force", file=what, fault=fault)
+        self._faults[what] = fault
+
+    async def _drain_smtp(self) -> None:
+        if self._smtp is not None:
+            await self._smtp.drain(DRAIN_SECONDS)
+
+    async def _close_imap(self) -> None:
+        if self._imap is not None:
+            await self._imap.close(DRAIN_SECONDS / 4)
+
+    def _fault(self) -> str | None:
+        """What ``/healthz`` answers with 503."""
+        return "no usable white list" if self._espace.liste is None else None
+
+    def _figures(self) -> list[Figure]:
+        assert self._smtp is not None
+        assert self._imap is not None
+        smtp, imap = self._smtp, self._imap
+        now_us = self._clock.now_us
+
+        def list_age_s() -> float:
+            liste = self._espace.liste
+            return (now_us() - liste.generated_us) / 1e6 if liste else float("nan")
+
+        return [
+            Figure(
+                "mssante_messages_accepted", "Messages stored and promised.", "counter", lambda: self._intake.accepted
+            ),
+            Figure("mssante_smtp_connections", "Open SMTP connections.", "gauge", lambda: smtp.connections),
+            Figure("mssante_imap_connections", "Open IMAP connections.", "gauge", lambda: imap.connections),
+            Figure("mssante_loop_stalls", "Times the loop was held over 50 ms.", "counter", lambda: self._watch.stalls),
+            Figure("mssante_loop_longest_stall_seconds", "Longest hold.", "gauge", lambda: self._watch.longest_s),
+            Figure("mssante_liste_blanche_age_seconds", "Since DateDeGeneration.", "gauge", list_age_s),
+            Figure(
+                "mssante_certificate_remaining_seconds",
+                "Until the own certificate expires.",
+                "gauge",
+                lambda: (self._contexts.certificate.not_after_us - now_us()) / 1e6,
+            ),
+        ]
+
+
+def _open_store(settings: Settings, clock: Clock) -> Store:
+    try:
+        return Store.open(
+            settings.store.database,
+            settings.store.contents,
+            read_master_key(settings.store.master_key),
+            clock=clock,
+            base=settings.directory,
+            patient_domains=frozenset(settings.operator.patient_domains),
+        )
+    except StoreUnavailable as fault:
+        raise StartFailure(f"store: {fault}", 3) from fault
+    except StoreError as fault:
+        raise StartFailure(f"store: {fault}", 2) from fault
+
+
+def _charter(settings: Settings) -> Charter:
+    return Charter(
+        frozenset(settings.operator.patient_domains),
+        max_recipients=settings.rules.max_recipients,
+        fin_exact=settings.rules.fin_exact,
+        suspended_receives=settings.rules.suspended_keeps_mail,
+    )
+
+
+def _dkim_key(settings: Settings) -> DkimKey | None:
+    if not settings.dkim.sign:
+        return None
+    try:
+        return DkimKey(settings.dkim.selector, load_signing_key(settings.dkim.key.read_bytes()))
+    except OSError as fault:
+        raise StartFailure(f"{settings.dkim.key}: {fault.strerror}: name the signing key in [dkim] key", 2) from fault
+    except ValueError as fault:
+        raise StartFailure(f"{settings.dkim.key}: {fault}", 2) from fault
+
+
+def _smtp_settings(settings: Settings) -> SmtpInSettings:
+    smtp, listen = settings.smtp, settings.listen
+    return SmtpInSettings(
+        settings.operator.hostname,
+        host=listen.host,
+        mx=listen.mx or None,
+        submission=listen.submission or None,
+        submissions=listen.submissions or None,
+        max_size=smtp.max_size,
+        max_line=smtp.max_line,
+        connections=smtp.connections,
+        connections_per_ip=smtp.connections_per_ip,
+        command_timeout_s=smtp.command_timeout_s,
+        data_timeout_s=smtp.data_timeout_s,
+    )
+
+
+def _imap_settings(settings: Settings) -> ImapSettings:
+    imap = settings.imap
+    return ImapSettings(
+        message_octets=imap.max_append,
+        line_octets=imap.max_line,
+        idle_seconds=imap.idle_timeout_s,
+        login_seconds=imap.login_timeout_s,
+        connections=imap.connections,
+        connections_per_ip=imap.connections_per_ip,
+    )
+
+
+def _name_server(text: str) -> tuple[str, int] | None:
+    host, _, port = text.rpartition(":")
+    return (host.strip("[]"), int(port)) if host else None
+
+
+async def _close_server(server: asyncio.Server) -> None:
+    server.close()
 
 
 def run(settings: Settings) -> int:
@@ -194,4 +354,4 @@ async def _serve(settings: Settings) -> None:
         print(f"ready {settings.operator.hostname} {operator.doors}", flush=True)
         await stopping.wait()
     finally:
-        await operator.stop(DRAIN_SECONDS)
+        await operator.stop()

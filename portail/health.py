@@ -1,6 +1,7 @@
 """Health and metrics over plain HTTP on its own port: ``/healthz`` and ``/metrics``.
 
-Always true here: nothing about a person or a message is told, only counts; a request is bounded (8 KB of head, no body is read,
+Always true here: nothing about a person or a message is told, only counts; a request is bounded (8 KB of head, no
+body is read,
 10 seconds); values are asked from the living rooms when somebody looks, so counting costs them nothing.
 """
 
@@ -40,7 +41,8 @@ class _Figures:
 
 
 class HealthServer:
-    """``GET /healthz`` is 200 with ``ok``, or 503 with the fault that ``check`` names; ``GET /metrics`` is Prometheus text."""
+    """``GET /healthz`` is 200 with ``ok``, or 503 with the fault that ``check`` names; ``GET /metrics`` is
+    Prometheus text."""
 
     def __init__(self, figures: Sequence[Figure], check: Callable[[], str | None]) -> None:
         self._registry = CollectorRegistry()

@@ -1,31 +1,24 @@
-"""Signing in, and the life of a mailbox: opened, suspended, closed, delegated, its password changed.
+"""Signing in, for SMTP submission and IMAP alike.
 
-Always true here: who may sign in is read from the store at each sign-in, so a closed account is refused at once;
-every change of an
-account is one transaction with its journal entry and a hint that ends its open sessions; answers do not tell which
-addresses exist.
-
-The functions that change an account take a transaction, so that the running server (``await store.write(open_bal,
-...)``) and a
-command beside it (``store.write_now(open_bal, ...)``) do the very same.
+Always true here: who may sign in is read from the store at each sign-in, so a closed account is refused at once; a
+session whose
+account is suspended or closed hears of it; answers do not tell which addresses exist.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mssante.domain.address import AddressError, parse_address
-from mssante.domain.bal import BalState, BalType, may_become
+from mssante.domain.bal import BalState, BalType
 from mssante.domain.clock import Clock
 from mssante.domain.verdict import Defer, Refuse, Rule
 from mssante.services.passwords import Passwords
 from mssante.services.throttle import Throttle
-from mssante.store import Conn, NotFound, Store, StoreError, Tx
-from mssante.store import accounts as rows
-from mssante.store.accounts import Bal, Identity, NewBal, delegated_to, find_bal, get_bal
-from mssante.store.journal import entries
+from mssante.store import Conn, Store, StoreError
+from mssante.store.accounts import Bal, delegated_to, find_bal, get_bal
 
 MAY_SIGN_IN = frozenset({BalState.ACTIVE, BalState.CLOSING})
 
@@ -44,7 +37,7 @@ class SignedIn:
 
 
 class Accounts:
-    """Sign-in for SMTP submission and IMAP alike."""
+    """Who a login and a password belong to, and whether they may still be used."""
 
     def __init__(self, store: Store, passwords: Passwords, clock: Clock, throttle: Throttle | None = None) -> None:
         self._store = store
@@ -104,81 +97,8 @@ class Accounts:
         return await self._store.read(find_bal, address)
 
 
-class ChangeRefused(StoreError):
-    """What was asked of an account is not possible as it stands; the text says why and what to do."""
-
-
 def _sends_as(conn: Conn, bal: Bal) -> frozenset[str]:
     """Its own address, and those of the active mailboxes that gave it, or its holder, the right to send."""
     names = [bal.address] if bal.rpps is None else [bal.address, bal.rpps]
     lent = (other.address for other, _ in delegated_to(conn, names, "send") if other.state is BalState.ACTIVE)
     return frozenset((bal.address, *lent))
-
-
-def open_bals(tx: Tx, new: Sequence[NewBal], *, actor: str) -> list[int]:
-    """Opens mailboxes of professionals, all or none. Raises AlreadyExists."""
-    ids = rows.create_bals(tx, new)
-    for one in new:
-        tx.journal("bal.opened", actor=actor, object=one.address, type=one.type)
-    return ids
-
-
-def open_patient(tx: Tx, address: str, identity: Identity, password_hash: str | None, *, actor: str) -> int:
-    """Opens a citizen's mailbox. Raises AlreadyExists."""
-    bal_id = rows.create_patient(tx, address, identity, password_hash)
-    tx.journal("patient.opened", actor=actor, object=address)
-    return bal_id
-
-
-def change_state(tx: Tx, address: str, state: BalState, motif: str, *, actor: str, action: str) -> Bal:
-    """Suspends, reopens or closes; its open sessions hear of it after the commit. Raises NotFound, ChangeRefused."""
-    bal = _known(tx, address)
-    if not may_become(bal.state, state):
-        raise ChangeRefused(f"{address} is {bal.state}: it cannot become {state}")
-    rows.set_state(tx, bal.id, state, motif)
-    tx.journal(action, actor=actor, object=address, before=bal.state, after=state, motif=motif)
-    return bal
-
-
-def reopen(tx: Tx, address: str, *, actor: str) -> Bal:
-    """Ends a suspension. What the regulator closed only the regulator opens (`regulator.rouvrir`)."""
-    if _known(tx, address).state is BalState.CLOSED:
-        raise ChangeRefused(
-            f"{address} is closed: its address is kept for ever; the regulator's closing is undone by rouvrir"
-        )
-    return change_state(tx, address, BalState.ACTIVE, "", actor=actor, action="bal.reopened")
-
-
-def set_password(tx: Tx, address: str, password_hash: str, *, actor: str) -> None:
-    rows.set_password_hash(tx, _known(tx, address).id, password_hash)
-    tx.journal("bal.password", actor=actor, object=address)
-
-
-def delegate(tx: Tx, address: str, to: str, right: str, *, actor: str) -> None:
-    """Lets ``to`` (an address or an RPPS) read, write or send in the name of ``address``."""
-    rows.delegate(tx, _known(tx, address).id, to, right)
-    tx.journal("bal.delegated", actor=actor, object=address, to=to, right=right)
-
-
-def clore(tx: Tx, address: str, motif: str, *, actor: str) -> Bal:
-    """The regulator closes an abusive account: no sign-in, no mail, open sessions end (seed 004, facts 7)."""
-    return change_state(tx, address, BalState.CLOSED, motif, actor=actor, action=CLOTURE)
-
-
-def rouvrir(tx: Tx, address: str, motif: str, *, actor: str) -> Bal:
-    """Undoes `clore`, for the same holder. What the holder or the operator closed stays closed."""
-    last = [entry.action for entry in entries(tx.conn, object=address, limit=1_000_000) if entry.action in _CLOSINGS]
-    if not last or last[-1] != CLOTURE:
-        raise ChangeRefused(f"{address} was not closed by the regulator: nothing to undo")
-    return change_state(tx, address, BalState.ACTIVE, motif, actor=actor, action="regulateur.rouvrir")
-
-
-CLOTURE = "regulateur.clore"
-_CLOSINGS = frozenset({CLOTURE, "bal.closed", "patient.closed"})
-
-
-def _known(tx: Tx, address: str) -> Bal:
-    bal = find_bal(tx.conn, address)
-    if bal is None:
-        raise NotFound(f"{address}: no such mailbox")
-    return bal

@@ -20,8 +20,8 @@ from mssante.domain.exchange import patient_may_write
 from mssante.domain.rules import decide_data
 from mssante.domain.transaction import Edge, HeaderFacts
 from mssante.domain.verdict import Accept, Defer, Refuse, Rule
-from mssante.mime.dkim import BodyHash, DkimKey, Verifier, auth_results
-from mssante.mime.headers import has_field, header_facts
+from mssante.mime.dkim import BodyHash, SigningKey, Verifier, auth_results, sign
+from mssante.mime.headers import header_facts, header_fields
 from mssante.mime.scanner import HeaderTooLarge, Scanner
 from mssante.services.resolver import DnsBroken, DnsError, Resolver
 from mssante.services.transaction import MailTransaction, Trace
@@ -30,15 +30,21 @@ from mssante.store.exchanges import exchange, record_exchange
 from mssante.store.mail import BalRefused, NewMessage, add_message, deliver
 from mssante.store.queue import QueueRecipient, enqueue
 
-MAX_DKIM_SIGNATURES = 3
 
-
-class ArrivalRefused(Exception):  # noqa: N818 - a verdict on its way, not an error
+class ArrivalRefused(Exception):
     """The message cannot be taken; the edge reads on to the end of DATA, then answers ``verdict``."""
 
     def __init__(self, verdict: Refuse | Defer) -> None:
         super().__init__(verdict.rule)
         self.verdict = verdict
+
+
+@dataclass(frozen=True, slots=True)
+class DkimKey:
+    """The key that signs what leaves, published as ``selector._domainkey`` under each of the operator's domains."""
+
+    selector: str
+    key: SigningKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +172,11 @@ class Arrival:
         self._in_body = True
         if self._transaction.caller.edge is Edge.MX:
             if self._intake.verify:
-                self._verifier = Verifier(header, max_signatures=MAX_DKIM_SIGNATURES)
-                self._body = self._verifier.feed
+                self._verifier = Verifier(header, now_us=self._intake.clock.now_us())
+                self._body = self._verifier.update
         elif self._intake.sign is not None and self._leaves:
             self._body_hash = BodyHash()
-            self._body = self._body_hash.feed
+            self._body = self._body_hash.update
         if rest and self._body is not None:
             self._body(rest)
 
@@ -186,26 +192,34 @@ class Arrival:
         if self._transaction.caller.edge is Edge.SUBMISSION:
             if not headers.message_id:
                 added += f"Message-ID: <{self._id}@{self._intake.hostname}>\r\n".encode()
-            if not has_field(bytes(self._header), b"date"):
+            if not header_fields(bytes(self._header), ("date",)).strip():
                 added += f"Date: {date}\r\n".encode()
         lines = b"" if self._leaves else self._return_path()
-        if self._body_hash is not None and self._intake.sign is not None and self._transaction.sender is not None:
-            signed = added + bytes(self._header)
-            domain = self._transaction.sender.domain
-            lines += self._intake.sign.sign(signed, self._body_hash.digest(), domain, now_us // 1_000_000)
+        if self._body_hash is not None and headers.from_addresses:
+            lines += self._signature(added + bytes(self._header), self._body_hash.digest(), now_us)
         if self._verifier is not None:
-            records = {name: await self._key_record(name) for name in self._verifier.key_names()}
-            lines += auth_results(self._intake.hostname, self._verifier.results(records))
+            lines += auth_results(
+                self._intake.hostname, self._verifier.results(await self._key_records(self._verifier))
+            )
         return lines + self._received(date) + added
 
-    async def _key_record(self, name: str) -> bytes | None:
-        """The DKIM key record; empty when there is none, None when nobody could say (RFC 6376 §6.1.2)."""
-        try:
-            return b"".join(await self._intake.resolver.txt(name))
-        except DnsBroken:
-            return None
-        except DnsError:
+    def _signature(self, header: bytes, body_hash: bytes, now_us: int) -> bytes:
+        key, sender = self._intake.sign, self._transaction.sender
+        if key is None or sender is None:
             return b""
+        return sign(header, body_hash, domain=sender.domain, selector=key.selector, key=key.key, now_us=now_us)
+
+    async def _key_records(self, verifier: Verifier) -> dict[str, bytes | None]:
+        """The DKIM key records by name: None when there is none, missing when nobody could say (RFC 6376 §6.1.2)."""
+        records: dict[str, bytes | None] = {}
+        for name in verifier.key_names():
+            try:
+                records[name] = b"".join(await self._intake.resolver.txt(name))
+            except DnsBroken:
+                continue
+            except DnsError:
+                records[name] = None
+        return records
 
     def _return_path(self) -> bytes:
         sender = self._transaction.sender

@@ -51,6 +51,10 @@ class Reception:
         self._bals_version = 0
         store.hints.subscribe("accounts", None, self._forget_bals)
 
+    def adopt(self, charter: Charter, max_size: int, max_size_patient: int) -> None:
+        """New rules and sizes, for the transactions that begin from now on."""
+        self._charter, self.max_size, self._max_size_patient = charter, max_size, max_size_patient
+
     def peer_speaker(self, der: bytes | None) -> Caller:
         """The operator behind a verified client certificate (DER); it speaks for the domains listed with its DN."""
         return Caller(Edge.MX, dn=dn_of_certificate(der) if der else None)
