@@ -218,7 +218,7 @@ class Contents:
 
     def create_segment(self, kind: str) -> tuple[str, int]:
         """A new, locked segment file: its name and open descriptor."""
-        name = kind + secrets.token_hex(16)
+        name = kind + secrets.token_hex(8)
         path = self.path(name)
         try:
             path.parent.mkdir()

@@ -35,7 +35,8 @@ class JournalEntry(msgspec.Struct, frozen=True):
         return datetime.fromtimestamp(self.at_us / 1e6, UTC)
 
 
-_HEAD = select(journal_head.c.seq, journal_head.c.hash, journal_head.c.mac).with_for_update()
+_HEAD = select(journal_head.c.seq, journal_head.c.hash, journal_head.c.mac)
+_LOCKED_HEAD = _HEAD.with_for_update()
 _APPEND = insert(journal).inline()
 _MOVE_HEAD = update(journal_head).values(seq=bindparam("new_seq"), hash=bindparam("new_hash"), mac=bindparam("new_mac"))
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -52,7 +53,7 @@ def append(conn: Connection, rows: Iterable[Row]) -> None:
     """Chains the rows and moves the head; the last thing a transaction does, because the head's row lock orders all
     writing processes."""
     keys = keys_of(conn)
-    seq, digest, _ = conn.execute(_HEAD).one()
+    seq, digest, _ = conn.execute(_LOCKED_HEAD).one()
     added = []
     for row in rows:
         seq += 1
@@ -85,7 +86,7 @@ def start(conn: Connection) -> None:
 def verify_chain(conn: Connection) -> str | None:
     """What is wrong with the journal, in words, or None when every row and the head are as they were written."""
     digest, expected = FIRST, 1
-    rows = conn.execution_options(yield_per=1000).execute(select(journal).order_by(journal.c.seq))
+    rows = conn.execute(select(journal).order_by(journal.c.seq), execution_options={"yield_per": 1000})
     for row in rows:
         if row.seq != expected:
             return f"rows {expected} to {row.seq - 1} are missing"

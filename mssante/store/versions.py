@@ -1,28 +1,69 @@
 """Which version a store has, and how it is brought to ours.
 
-Always true here: a store is only ever moved forward, in one transaction, by the migrations of `migrations/`; a store
-of a newer version than ours and a master key that is not the store's are refused.
+Always true here: a store is only ever moved forward, by the migrations of `migrations/`, in one transaction that no
+other process can be in at the same time; a store of a newer version than ours and a master key that is not the
+store's are refused, and nothing is changed.
 """
 
-from sqlalchemy import Connection, insert, inspect, select
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, inspect, select, text
 
 from mssante.store import journal
 from mssante.store.engines import Database, run
 from mssante.store.errors import ContentError, StoreError
 from mssante.store.keys import Keys
-from mssante.store.schema import meta, metadata
+from mssante.store.schema import meta
 
+VERSION = "0001"
+"""The newest revision of `migrations/`, known here so that an up-to-date store opens without loading alembic."""
+
+MIGRATIONS = Path(__file__).parent / "migrations"
 _CHECK = "master key check"
 
 
 def bring_up_to_date(database: Database, conn: Connection, keys: Keys) -> None:
-    if not inspect(conn).has_table("meta"):
+    """Makes an empty database a store, an older store one of our version. Raises StoreError."""
+    if _version(conn) != VERSION:
         database.begin_write(conn, durable=True)
-        metadata.create_all(conn)
-        journal.start(conn)
-        conn.execute(insert(meta), {"name": _CHECK, "value": keys.seal(b"mssante", _CHECK.encode())})
+        try:
+            if not database.is_sqlite:
+                conn.execute(text("SELECT pg_advisory_xact_lock(hashtext('mssante migrations'))"))
+            _migrate(conn, keys, _version(conn))
+        except BaseException:
+            database.rollback(conn)
+            raise
         run(conn, "COMMIT")
     _check_key(conn, keys)
+
+
+def _version(conn: Connection) -> str | None:
+    """The store's revision; None of an empty database."""
+    if not inspect(conn).has_table("alembic_version"):
+        return None
+    return conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _migrate(conn: Connection, keys: Keys, version: str | None) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    config.attributes["connection"] = conn
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if version is not None and version not in known:
+        raise StoreError(
+            f"the store was written by a newer version ({version}; this one knows {VERSION}): upgrade mssante"
+        )
+    if version is not None:
+        _check_key(conn, keys)
+    command.upgrade(config, "head")
+    if version is None:
+        journal.start(conn)
+        conn.execute(insert(meta), {"name": _CHECK, "value": keys.seal(b"mssante", _CHECK.encode())})
 
 
 def _check_key(conn: Connection, keys: Keys) -> None:
@@ -32,5 +73,5 @@ def _check_key(conn: Connection, keys: Keys) -> None:
             raise ContentError("no check value")
     except ContentError:
         raise StoreError(
-            "the master key does not open this store: it belongs to another, or the file was replaced"
+            "the master key does not open this store: one of the two belongs to another operator"
         ) from None
