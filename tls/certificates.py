@@ -111,11 +111,12 @@ def peer_dn(ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> DN | None:
     names no operator. For any other purpose use `dn_of_certificate(peer_certificate(...))`.
     """
     der = peer_certificate(ssl_object)
-    return _operator_dn(der) if der else None
+    return operator_dn(der) if der else None
 
 
 @lru_cache(maxsize=4096)
-def _operator_dn(der: bytes) -> DN | None:
+def operator_dn(der: bytes) -> DN | None:
+    """`peer_dn` for a certificate that a handshake verified, given as DER."""
     try:
         dn = dn_of_certificate(der)
         usage = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(x509.ExtendedKeyUsage).value

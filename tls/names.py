@@ -105,11 +105,12 @@ def _normal(value: str, kind: str) -> str:
 
 
 def _escaped(value: str) -> str:
+    """RFC 4514 §2.4."""
     text = re.sub(r'([,+"\\<>;])', r"\\\1", value)
-    if text.startswith(("#", " ")):
-        text = "\\" + text
-    if text.endswith(" ") and len(text) > 1:
+    if value.endswith(" "):
         text = text[:-1] + "\\ "
+    if value.startswith("#") or (value.startswith(" ") and len(value) > 1):
+        text = "\\" + text
     return text
 
 
@@ -147,14 +148,17 @@ def _value(text: str, start: int) -> tuple[str, int]:
             end = _QUOTED_END.search(text, end.start() + 1)
         if end is not None:
             after = end.end() if text.endswith(",", end.start(), end.end()) else len(text) + 1
-            return _unescaped(text[start + 1 : end.start()]).strip(), after
+            return _unescaped(text[start + 1 : end.start()]), after
     end_of_value = start
     while end_of_value < len(text) and text[end_of_value] != ",":
         end_of_value += 2 if text[end_of_value] == "\\" else 1
     raw = text[start : min(end_of_value, len(text))]
-    if _MULTI_VALUED.search(raw):
+    if any(_escapes_before(raw, plus.start()) % 2 == 0 for plus in _MULTI_VALUED.finditer(raw)):
         raise DNError(f"a multi-valued RDN in {text[:200]!r}")
-    return _unescaped(raw.strip()).strip(), end_of_value + 1
+    trimmed = raw.rstrip()
+    if _escapes_before(trimmed, len(trimmed)) % 2:
+        trimmed = raw[: len(trimmed) + 1]  # the last blank is escaped, so it belongs to the value
+    return _unescaped(trimmed), end_of_value + 1
 
 
 def _escapes_before(text: str, position: int) -> int:

@@ -27,6 +27,7 @@ SAME = [  # the departures of the real list (facts 1.4), contacts and names fict
     ("escaped octets", "CN=mx.a.example,OU=1,O=SANT\\C3\\89,ST=X,C=FR", "SANTÉ"),
     ("quoted with a quote in it", 'CN=mx.a.example,OU=1,O="A "B" C",ST=X,C=FR', "A B C"),
     ("escaped quote in quotes", 'CN=mx.a.example,OU=1,O="A \\"B\\"",ST=X,C=FR', "A B"),
+    ("an escaped plus that looks like a second attribute", "CN=mx.a.example,OU=1,O=A\\+CN=B,C=FR", "A+CN=B"),
     ("a plus sign", "CN=mx.a.example,OU=1,O=A+ SANTE,ST=X,C=FR", "A+ SANTE"),
     (
         "cut at 40",
