@@ -18,6 +18,8 @@ from typing import Self, cast
 
 from smtp_out.dialogue import Dialogue, Done, Envelope, Event, Fault, Lost, Over, SendBody, State
 from smtp_out.replies import Reply
+from tls.certificates import peer_dn
+from tls.names import DN
 
 _CERTIFICATE_ALERTS = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "HANDSHAKE_FAILURE", "DECRYPT_ERROR")
 
@@ -58,8 +60,8 @@ class Connection(asyncio.Protocol):
         self._closed = self._loop.create_future()
         self._heard_by_tls = False
         self.lost: Lost | None = None
-        self.peer_certificate = b""
-        """The peer's certificate, DER."""
+        self.peer_dn: DN | None = None
+        """Whose certificate the peer showed; None before TLS, and for a certificate without an operator's name."""
         self.transactions = 0
 
     @classmethod
@@ -210,7 +212,7 @@ class Connection(asyncio.Protocol):
             # The transport was closed at the very moment when the handshake ended.
             raise ConnectionLost(Lost(Fault.CLOSED_AFTER_HANDSHAKE))
         self._transport = secured
-        self.peer_certificate = secured.get_extra_info("ssl_object").getpeercert(True) or b""
+        self.peer_dn = peer_dn(secured.get_extra_info("ssl_object"))
         self._dialogue.secured()
         self._flush()
 

@@ -1,0 +1,386 @@
+"""Outbound mail as the store sees it: what is due, the octets to send, and what became of each recipient.
+
+What always holds here:
+- all that follows from one attempt (queue states, notice to the sender, journal) is one write;
+- a recipient is finished only by the peer's answer, by a rule, or by time; whatever else happens, it is tried again;
+- a notice (RFC 3464) never answers a null sender and is itself sent with one, so that notices cannot loop;
+- an address of a patient stands in no log and in no journal entry (the journal replaces it by its trace name), and the
+  peer's words, which may hold it, are kept sealed in the queue only.
+
+A *delivery* is one message for the recipients of one domain, at most 40: one SMTP transaction.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from mssante.domain.address import parse_address
+from mssante.domain.clock import Clock
+from mssante.domain.dsn import DEFAULT, Notify, Outcome, format_notify, notice_due
+from mssante.domain.retry import LIFETIME, SCHEDULE, backoff, next_attempt_us
+from mssante.mime.card import Card
+from mssante.mime.notices import MAX_ORIGINAL_HEADER, Notice, RecipientReport, build_notice
+from mssante.mime.scanner import Scanner
+from mssante.store import Conn, ContentError, NotFound, PendingContent, Store, Tx
+from mssante.store.accounts import find_bal
+from mssante.store.mail import RECEIVING, BalRefused, deliver
+from mssante.store.messages import NewMessage, StoredMessage, add_message, load_message
+from mssante.store.queue import (
+    QueueItem,
+    QueueRecipient,
+    QueueState,
+    enqueue,
+    hold,
+    lease_due,
+    listing,
+    next_due_us,
+    record_deferred,
+    record_failed,
+    record_sent,
+    release,
+)
+
+MOST_RECIPIENTS = 40
+"""Recipients in one transaction: what other operators accept at most."""
+CHUNK = 128 * 1024
+
+
+class Result(Enum):
+    """What one attempt got for one recipient."""
+
+    SENT = auto()
+    TEMPORARY = auto()
+    PERMANENT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The outcome of one attempt for one recipient.
+
+    `cause` is a stable word for the journal, `status` an enhanced status code (RFC 3463), `text` what the queue shows
+    of it, `said` the peer's own words (empty when it said none), `peer` the host asked. `relayed`: the peer took the
+    message but does not know DSN. `trust`: a question of certificates and lists, which is waited for less long.
+    """
+
+    result: Result
+    cause: str
+    status: str
+    text: str
+    said: str = ""
+    peer: str = ""
+    relayed: bool = False
+    trust: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A recipient in hand; `notify` and `orcpt` as they go to a peer that knows DSN, empty when not given."""
+
+    item: QueueItem
+
+    @property
+    def address(self) -> str:
+        return self.item.recipient
+
+    @property
+    def notify(self) -> str:
+        # The store keeps "not given" as the default, and what was not given must not be relayed (RFC 3461 §5.2.1).
+        return "" if self.item.notify == DEFAULT else format_notify(self.item.notify)
+
+    @property
+    def orcpt(self) -> str:
+        return self.item.orcpt
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message for `recipients`, all of `domain`. `stored` is None when our own copy cannot be read."""
+
+    message_id: int
+    domain: str
+    recipients: tuple[Waiting, ...]
+    stored: StoredMessage | None
+
+    @property
+    def ids(self) -> list[int]:
+        return [each.item.id for each in self.recipients]
+
+    @property
+    def sender(self) -> str:
+        """Empty for the null sender."""
+        return self.recipients[0].item.sender
+
+    @property
+    def envid(self) -> str:
+        return self.recipients[0].item.envid
+
+    @property
+    def ret(self) -> str:
+        return self.recipients[0].item.ret
+
+    @property
+    def size(self) -> int:
+        """Octets to send, before dots are stuffed."""
+        return self.stored.size if self.stored else 0
+
+
+class Deliveries:
+    """The courier's door to the store.
+
+    `owner` names the holder of leases: processes that serve the same store at once need different ones. `hostname` and
+    `domains` are ours. Times with `_s` are seconds: `lease_s` until a lease of a dead process may be taken by another
+    one, `trust_patience_s` how long a question of trust may last, `delay_s` when senders are told of a delay.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        hostname: str,
+        domains: frozenset[str],
+        owner: str = "",
+        schedule: Sequence[int] = SCHEDULE,
+        lease_s: int = 900,
+        trust_patience_s: int = 24 * 3600,
+        delay_s: int = 3 * 3600,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._hostname = hostname
+        self._domains = domains
+        self._owner = owner or hostname
+        self._schedule = schedule
+        self._lease_us = lease_s * 1_000_000
+        self._trust_patience_us = trust_patience_s * 1_000_000
+        self._delay_attempt = _attempt_after(delay_s, schedule)
+
+    def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Calls `callback` after each commit that touched the queue; the answer ends that."""
+        return self._store.hints.subscribe("queue", None, lambda _: callback())
+
+    async def next_due_us(self) -> int | None:
+        """When the queue is worth looking at: perhaps in the past, None when it is empty."""
+        return await self._store.read(next_due_us)
+
+    async def reclaim(self) -> int:
+        """Makes due at once what an earlier process of this owner had in hand when it died; how many recipients."""
+        return await self._store.write(_reclaim, self._owner)
+
+    async def lease(self, limit: int, in_hand: frozenset[int] | set[int]) -> list[Delivery]:
+        """Takes up to `limit` due recipients. Those `in_hand` already, whose lease ran out, have it renewed by that."""
+        items = await self._store.write(lease_due, self._owner, limit, self._lease_us, durable=False)
+        groups: dict[tuple[int, str], list[Waiting]] = {}
+        for item in items:
+            if item.id not in in_hand and item.message_id is not None:
+                groups.setdefault((item.message_id, item.domain), []).append(Waiting(item))
+        if not groups:
+            return []
+        stored = await self._store.read(_load, {message_id for message_id, _ in groups})
+        return [
+            Delivery(message_id, domain, tuple(recipients[start : start + MOST_RECIPIENTS]), stored.get(message_id))
+            for (message_id, domain), recipients in groups.items()
+            for start in range(0, len(recipients), MOST_RECIPIENTS)
+        ]
+
+    async def give_back(self, ids: Sequence[int]) -> None:
+        """Ends leases without an attempt: due at once."""
+        await self._store.write(_give_back, ids)
+
+    async def body(self, delivery: Delivery) -> AsyncIterator[bytes]:
+        """The octets to send, in pieces of bounded size. Raises StoreError when they cannot be read."""
+        stored = delivery.stored
+        if stored is None:
+            raise ContentError(f"message {delivery.message_id} cannot be read")
+        length = stored.content.length
+        first = await self._store.read_content(stored.content, 0, min(CHUNK, length))
+        yield stored.prepend + first
+        for start in range(CHUNK, length, CHUNK):
+            yield await self._store.read_content(stored.content, start, min(CHUNK, length - start))
+
+    async def settle(self, delivery: Delivery, attempts: Sequence[Attempt]) -> None:
+        """Writes what became of each recipient (`attempts` in their order), with the notice that follows from it."""
+        now_us = self._clock.now_us()
+        fates = [
+            self._fate(each.item, attempt, now_us) for each, attempt in zip(delivery.recipients, attempts, strict=True)
+        ]
+        reports = [_report(fate, now_us) for fate in fates if self._tells(fate)]
+        if not reports:
+            await self._store.write(_settle, delivery, fates, None)
+            return
+        pending, notice = await self._notice(delivery, reports, now_us)
+        try:
+            await self._store.write(_settle, delivery, fates, notice, contents=(pending,))
+        except BalRefused:
+            # The sender's mailbox was closed at this very moment: there is nobody to tell any more.
+            await self._store.write(_settle, delivery, fates, None)
+
+    def _fate(self, item: QueueItem, attempt: Attempt, now_us: int) -> _Fate:
+        if attempt.result is Result.SENT:
+            return _Fate(item, attempt, Outcome.RELAYED if attempt.relayed else Outcome.HANDED_ON, attempt.status)
+        if attempt.result is Result.PERMANENT:
+            return _Fate(item, attempt, Outcome.FAILED, attempt.status)
+        expires_us = item.expires_us
+        if attempt.trust:
+            expires_us = min(expires_us, item.created_us + self._trust_patience_us)
+        next_us = next_attempt_us(now_us, item.attempts + 1, expires_us, self._schedule)
+        if next_us is None:
+            # RFC 3463 §3.5: time expired; a question of trust stays one, it tells the sender more.
+            status = f"5{attempt.status[1:]}" if attempt.trust else "5.4.7"
+            return _Fate(item, attempt, Outcome.FAILED, status)
+        return _Fate(item, attempt, Outcome.DELAYED, attempt.status, next_us)
+
+    def _tells(self, fate: _Fate) -> bool:
+        if fate.outcome is Outcome.DELAYED and fate.item.attempts + 1 != self._delay_attempt:
+            return False
+        return notice_due(fate.outcome, fate.item.notify, null_sender=not fate.item.sender)
+
+    async def _notice(
+        self, delivery: Delivery, reports: Sequence[RecipientReport], now_us: int
+    ) -> tuple[PendingContent, _Notice]:
+        sender = delivery.sender
+        domain = parse_address(sender).domain
+        local = domain in self._domains
+        octets = build_notice(
+            Notice(
+                reporting_mta=self._hostname,
+                sender=f"postmaster@{domain if local else self._hostname}",
+                recipient=sender,
+                message_id=f"<{secrets.token_hex(12)}@{self._hostname}>",
+                reports=reports,
+                original_header=await self._original_header(delivery),
+                arrived_us=delivery.recipients[0].item.created_us,
+                envid=delivery.envid,
+            ),
+            now_us=now_us,
+        )
+        scanner = Scanner()
+        scanner.feed(octets)
+        writer = self._store.contents.begin()
+        writer.write(octets)
+        pending = writer.finish()
+        prepend = b"Return-Path: <>\r\n" if local else b""
+        return pending, _Notice(sender, local, NewMessage(pending, now_us, prepend, scanner.finish().encode()))
+
+    async def _original_header(self, delivery: Delivery) -> bytes:
+        """The sender's own header, without what we put before it; empty when it cannot be read."""
+        if delivery.stored is None:
+            return b""
+        length = min(Card.decode(delivery.stored.card).header_length, MAX_ORIGINAL_HEADER + 1)
+        try:
+            return await self._store.read_content(delivery.stored.content, 0, length)
+        except ContentError:
+            return b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fate:
+    """What an attempt means for one recipient; `next_us` when it is tried again."""
+
+    item: QueueItem
+    attempt: Attempt
+    outcome: Outcome
+    status: str
+    next_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Notice:
+    sender: str
+    local: bool
+    message: NewMessage
+
+
+def _report(fate: _Fate, now_us: int) -> RecipientReport:
+    return RecipientReport(
+        address=fate.item.recipient,
+        outcome=fate.outcome,
+        status=fate.status,
+        diagnostic=fate.attempt.said,
+        remote=fate.attempt.peer if fate.attempt.said else "",
+        orcpt=fate.item.orcpt,
+        attempted_us=now_us,
+        retry_until_us=fate.item.expires_us if fate.outcome is Outcome.DELAYED else None,
+    )
+
+
+def _attempt_after(delay_s: int, schedule: Sequence[int]) -> int:
+    """The number of the first attempt that is made `delay_s` seconds or more after the first one."""
+    attempt, waited = 1, 0
+    while waited < delay_s:
+        waited += backoff(attempt, schedule)
+        attempt += 1
+    return attempt
+
+
+def _load(conn: Conn, message_ids: AbstractSet[int]) -> dict[int, StoredMessage]:
+    """The messages that can be read; one that cannot must not keep the others from leaving."""
+    found = {}
+    for message_id in message_ids:
+        try:
+            found[message_id] = load_message(conn, message_id)
+        except (NotFound, ContentError):
+            continue
+    return found
+
+
+def _reclaim(tx: Tx, owner: str) -> int:
+    ids, after = [], 0
+    while items := listing(tx.conn, QueueState.LEASED, after_id=after):
+        ids += [item.id for item in items if item.lease_owner == owner]
+        after = items[-1].id
+    return _give_back(tx, ids) if ids else 0
+
+
+def _give_back(tx: Tx, ids: Sequence[int]) -> int:
+    """Leased to due at once, by way of held: an attempt that was not made is not counted."""
+    hold(tx, ids)
+    return release(tx, ids)
+
+
+def _settle(tx: Tx, delivery: Delivery, fates: Sequence[_Fate], notice: _Notice | None) -> None:
+    """One write for the outcomes of one attempt. The notice comes first: a failure may erase the message."""
+    if notice is not None:
+        _tell(tx, notice)
+    groups: dict[tuple[Outcome, Attempt, int], list[QueueItem]] = {}
+    for fate in fates:
+        groups.setdefault((fate.outcome, fate.attempt, fate.next_us), []).append(fate.item)
+    for (outcome, attempt, next_us), items in groups.items():
+        ids = [item.id for item in items]
+        match outcome:
+            case Outcome.FAILED:
+                action = "delivery.failed"
+                record_failed(tx, ids, attempt.text)
+            case Outcome.DELAYED:
+                action = "delivery.deferred"
+                record_deferred(tx, ids, attempt.text, next_us)
+            case _:
+                action = "delivery.sent"
+                record_sent(tx, ids, attempt.text)
+        tx.journal(
+            action,
+            actor="smtp_out",
+            object=f"message {delivery.message_id}",
+            recipients=[item.recipient for item in items],
+            cause=attempt.cause,
+            status=attempt.status,
+            peer=attempt.peer,
+        )
+
+
+def _tell(tx: Tx, notice: _Notice) -> None:
+    """Puts the notice into the sender's INBOX, or on its way when the sender is elsewhere."""
+    if notice.local:
+        bal = find_bal(tx.conn, notice.sender)
+        if bal is None or bal.state not in RECEIVING:
+            tx.journal("notice.nobody", actor="smtp_out", object=notice.sender)
+            return
+        deliver(tx, add_message(tx, notice.message), [bal.id])
+    else:
+        recipient = QueueRecipient(parse_address(notice.sender), Notify.NEVER)
+        expires_us = tx.now_us + LIFETIME * 1_000_000
+        enqueue(tx, add_message(tx, notice.message), "", [recipient], expires_us=expires_us)

@@ -1,0 +1,385 @@
+"""The courier: takes what is due from the queue and carries it to other operators.
+
+What always holds here:
+- the trust list is asked at every attempt, for the domain and then for the certificate that the peer shows; without
+  both answers nothing of a message leaves this process;
+- what is in hand is bounded in recipients and in connections, so a long queue and many dead peers cost no more memory
+  than a short queue;
+- each leased recipient is settled, or given back at the end, or its lease runs out after a crash: never forgotten. A
+  lease that runs out while the recipient is in hand is renewed by the next look at the queue;
+- a peer that is down holds nobody else up: its mail is put off with its reason, it is not asked again for a while,
+  and peers in doubt get a quarter of the connections at most.
+
+Words: a *lane* is all that goes to one domain; a *worker* is a task of a lane with at most one connection.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from espace_confiance.holder import EspaceConfiance
+from mssante.domain.clock import Clock
+from mssante.services.deliver import Attempt, Deliveries, Delivery
+from mssante.store.errors import StoreError, StoreFull, StoreUnavailable
+from smtp_out import attempts
+from smtp_out.connection import Connection, ConnectionLost, Timeouts
+from smtp_out.dialogue import Envelope, EnvelopeRecipient, Fault, Lost
+from smtp_out.replies import Reply
+from smtp_out.routing import NoRoute, Routing
+
+log = structlog.get_logger("smtp_out")
+
+_STORE_PAUSE = 2.0
+_POLL = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class CourierSettings:
+    """`name` is said in EHLO. `in_hand` counts recipients leased at once; times are in seconds."""
+
+    name: str
+    connections: int = 50
+    connections_per_destination: int = 4
+    in_hand: int = 1000
+    keep_seconds: float = 10.0
+    messages_per_connection: int = 1000
+    pause_seconds: float = 30.0
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """`fault` is set from a failed connection until the next good one."""
+
+    domain: str
+    pending: deque[Delivery] = field(default_factory=deque)
+    workers: int = 0
+    idle: deque[asyncio.Future[Delivery | None]] = field(default_factory=deque)
+    fault: Lost | None = None
+    paused_until_us: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    """`settling` is the outcome of the delivery before, on its way into the store while the next one is carried."""
+
+    lane: _Lane
+    connection: Connection | None = None
+    peer: str = ""
+    settling: asyncio.Task[None] | None = None
+
+
+class Courier:
+    """`run()` until `stop()`. `context()` gives the TLS context for an outbound connection that starts now."""
+
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        routing: Routing,
+        espace: EspaceConfiance,
+        context: Callable[[], ssl.SSLContext],
+        clock: Clock,
+        settings: CourierSettings,
+    ) -> None:
+        self._deliveries = deliveries
+        self._routing = routing
+        self._espace = espace
+        self._context = context
+        self._clock = clock
+        self._settings = settings
+        self._lanes: dict[str, _Lane] = {}
+        self._hungry: dict[_Lane, None] = {}
+        self._idle: dict[asyncio.Future[Delivery | None], _Lane] = {}
+        self._workers: set[asyncio.Task[None]] = set()
+        self._settlings: set[asyncio.Task[None]] = set()
+        self._in_hand: set[int] = set()
+        self._full = False
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    # -- the scheduler -------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serves the queue until `stop()`."""
+        unsubscribe = self._deliveries.on_change(self._wake.set)
+        reclaimed = False
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                try:
+                    if not reclaimed:
+                        await self._deliveries.reclaim()
+                        reclaimed = True
+                    pause = await self._take_due()
+                except StoreError as error:
+                    log.warning("queue_unavailable", reason=str(error))
+                    pause = _STORE_PAUSE
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), pause)
+        finally:
+            unsubscribe()
+
+    async def stop(self, grace: float) -> None:
+        """Takes nothing more, lets transactions end for `grace` seconds, gives back what has no outcome."""
+        self._stopping = True
+        self._wake.set()
+        for lane in self._lanes.values():
+            lane.pending.clear()
+        for future in list(self._idle):
+            _hand(future, None)
+        await self._end(self._workers, grace)
+        await self._end(self._settlings, grace)
+        if self._in_hand:
+            try:
+                await self._deliveries.give_back(sorted(self._in_hand))
+            except StoreError as error:
+                log.warning("lease_not_given_back", reason=str(error))
+
+    @staticmethod
+    async def _end(tasks: set[asyncio.Task[None]], grace: float) -> None:
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    async def _take_due(self) -> float:
+        """Leases what is due, as far as there is room; the seconds until it is worth looking again."""
+        room = self._settings.in_hand - len(self._in_hand)
+        if room <= self._settings.in_hand // 4:
+            self._full = True
+            return _POLL
+        due_us = await self._deliveries.next_due_us()
+        now_us = self._clock.now_us()
+        if due_us is None:
+            return _POLL
+        if due_us > now_us:
+            return min(_POLL, (due_us - now_us) / 1_000_000)
+        deliveries = await self._deliveries.lease(room, self._in_hand)
+        for delivery in deliveries:
+            self._in_hand.update(delivery.ids)
+            lane = self._lanes.get(delivery.domain)
+            if lane is None:
+                lane = self._lanes[delivery.domain] = _Lane(delivery.domain)
+            if lane.fault is not None and now_us < lane.paused_until_us:
+                self._put_off(delivery, lane.fault)
+            else:
+                lane.pending.append(delivery)
+                self._feed(lane)
+        # Due and yet not leased: another process was faster. A moment, not a busy loop.
+        return 0.0 if deliveries else 1.0
+
+    def _feed(self, lane: _Lane) -> None:
+        """Gives pending deliveries to idle workers first, then to new ones as far as the limits allow."""
+        while lane.pending and not self._stopping:
+            if lane.idle:
+                future = lane.idle.popleft()
+                if not future.done():
+                    _hand(future, lane.pending.popleft())
+            elif lane.workers >= self._settings.connections_per_destination:
+                return
+            elif not self._room_for(lane):
+                self._hungry[lane] = None
+                return
+            else:
+                lane.workers += 1
+                task = asyncio.create_task(self._work(_Worker(lane), lane.pending.popleft()))
+                self._workers.add(task)
+                task.add_done_callback(self._ended)
+
+    def _room_for(self, lane: _Lane) -> bool:
+        if lane.fault is not None:
+            doubtful = sum(other.workers for other in self._lanes.values() if other.fault is not None)
+            if doubtful >= max(1, self._settings.connections // 4):
+                return False
+        if len(self._workers) < self._settings.connections:
+            return True
+        # The connection that has been idle for longest makes room: when its worker has ended, the hungry are fed.
+        oldest = next(iter(self._idle), None)
+        if oldest is not None:
+            self._idle.pop(oldest)
+            _hand(oldest, None)
+        return False
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._workers.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("courier_fault", exc_info=error)
+        hungry, self._hungry = self._hungry, {}
+        for lane in hungry:
+            self._feed(lane)
+
+    # -- a worker ------------------------------------------------------------------------------------------------
+
+    async def _work(self, worker: _Worker, first: Delivery) -> None:
+        lane = worker.lane
+        delivery: Delivery | None = first
+        try:
+            while delivery is not None:
+                outcome = await self._attempt(worker, delivery)
+                if worker.settling is not None:
+                    await worker.settling
+                worker.settling = self._settle_soon(delivery, outcome)
+                delivery = await self._next(worker)
+        except BaseException:
+            if not self._stopping and delivery is not None:
+                # Its lease runs out, then it is tried again.
+                self._in_hand.difference_update(delivery.ids)
+            raise
+        finally:
+            lane.workers -= 1
+            if worker.connection is not None:
+                await worker.connection.close()
+            if not lane.workers and not lane.pending and lane.fault is None:
+                self._lanes.pop(lane.domain, None)
+
+    async def _next(self, worker: _Worker) -> Delivery | None:
+        """The lane's next delivery; without one, an open connection waits a while for it."""
+        lane = worker.lane
+        if lane.pending:
+            return lane.pending.popleft()
+        if worker.connection is None or self._stopping:
+            return None
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Delivery | None] = loop.create_future()
+        timer = loop.call_later(self._settings.keep_seconds, _hand, future, None)
+        lane.idle.append(future)
+        self._idle[future] = lane
+        try:
+            return await future
+        finally:
+            timer.cancel()
+            self._idle.pop(future, None)
+            with contextlib.suppress(ValueError):
+                lane.idle.remove(future)
+
+    async def _attempt(self, worker: _Worker, delivery: Delivery) -> Sequence[Attempt]:
+        """Carries one delivery as far as it goes; what became of each recipient, in order."""
+        lane = worker.lane
+        if not self._espace.lists(lane.domain):
+            known = self._espace.liste is not None
+            return [attempts.unlisted() if known else attempts.no_list()] * len(delivery.recipients)
+        if worker.connection is not None:
+            if self._trusts(lane.domain, worker.connection):
+                try:
+                    return await self._carry(worker, worker.connection, delivery)
+                except ConnectionLost:
+                    log.debug("kept_connection_gone", domain=lane.domain)
+            await self._drop(worker)
+        try:
+            connection = worker.connection = await self._connect(worker)
+            lane.fault = None
+            return await self._carry(worker, connection, delivery)
+        except NoRoute as error:
+            return [attempts.from_no_route(error.reply)] * len(delivery.recipients)
+        except ConnectionLost as error:
+            await self._drop(worker)
+            self._down(lane, error.lost)
+            return [attempts.from_lost(error.lost, peer=worker.peer)] * len(delivery.recipients)
+
+    async def _connect(self, worker: _Worker) -> Connection:
+        """A connection to the first hop of the lane's domain that answers and is listed for it."""
+        domain = worker.lane.domain
+        lost = Lost(Fault.UNREACHABLE)
+        async with contextlib.aclosing(self._routing.hops(domain)) as hops:
+            async for hop in hops:
+                worker.peer = hop.host
+                try:
+                    connection = await Connection.open(
+                        hop.address,
+                        hop.port,
+                        server_name=hop.host,
+                        name=self._settings.name,
+                        context=self._context(),
+                        timeouts=self._settings.timeouts,
+                    )
+                except ConnectionLost as error:
+                    found = error.lost
+                else:
+                    if self._trusts(domain, connection):
+                        return connection
+                    await connection.close()
+                    found = Lost(Fault.NOT_LISTED, str(connection.peer_dn))
+                log.info("hop_failed", domain=domain, host=hop.host, port=hop.port, fault=str(found))
+                if lost.fault not in attempts.TRUST_FAULTS:
+                    lost = found
+        raise ConnectionLost(lost)
+
+    def _trusts(self, domain: str, connection: Connection) -> bool:
+        """Is the certificate that the peer showed listed for `domain`, at this moment?"""
+        return connection.peer_dn is not None and self._espace.accepts(domain, connection.peer_dn)
+
+    async def _carry(self, worker: _Worker, connection: Connection, delivery: Delivery) -> Sequence[Attempt]:
+        envelope = Envelope(
+            delivery.sender,
+            tuple(EnvelopeRecipient(each.address, each.notify, each.orcpt) for each in delivery.recipients),
+            delivery.size,
+            delivery.envid,
+            delivery.ret,
+        )
+        dsn = connection.offers("DSN")
+        try:
+            results = await connection.send(envelope, self._deliveries.body(delivery))
+        except StoreError as error:
+            log.error("content_unreadable", message=delivery.message_id, reason=str(error))
+            worker.connection = None
+            return [attempts.unreadable()] * len(delivery.recipients)
+        if not connection.usable or connection.transactions >= self._settings.messages_per_connection:
+            await self._drop(worker)
+        return [
+            attempts.from_reply(result, peer=worker.peer, dsn=dsn)
+            if isinstance(result, Reply)
+            else attempts.from_lost(result, peer=worker.peer)
+            for result in results
+        ]
+
+    async def _drop(self, worker: _Worker) -> None:
+        connection, worker.connection = worker.connection, None
+        if connection is not None:
+            await connection.close()
+
+    # -- outcomes ------------------------------------------------------------------------------------------------
+
+    def _down(self, lane: _Lane, lost: Lost) -> None:
+        """The domain's peers are out of reach: all that waits for them is put off with the same reason."""
+        lane.fault = lost
+        lane.paused_until_us = self._clock.now_us() + round(self._settings.pause_seconds * 1_000_000)
+        while lane.pending:
+            self._put_off(lane.pending.popleft(), lost)
+
+    def _put_off(self, delivery: Delivery, lost: Lost) -> None:
+        self._settle_soon(delivery, [attempts.from_lost(lost, peer="")] * len(delivery.recipients))
+
+    def _settle_soon(self, delivery: Delivery, outcome: Sequence[Attempt]) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._settle(delivery, outcome))
+        self._settlings.add(task)
+        task.add_done_callback(self._settlings.discard)
+        return task
+
+    async def _settle(self, delivery: Delivery, outcome: Sequence[Attempt]) -> None:
+        """Writes the outcome; while the store is away, waits for it: what was sent must not be sent again."""
+        while True:
+            try:
+                await self._deliveries.settle(delivery, outcome)
+                break
+            except (StoreUnavailable, StoreFull) as error:
+                log.warning("outcome_not_stored_yet", message=delivery.message_id, reason=str(error))
+                await asyncio.sleep(_STORE_PAUSE)
+            except StoreError as error:
+                log.error("outcome_not_stored", message=delivery.message_id, reason=str(error))
+                break
+        self._in_hand.difference_update(delivery.ids)
+        if self._full and len(self._in_hand) <= self._settings.in_hand // 2:
+            self._full = False
+            self._wake.set()
+
+
+def _hand(future: "asyncio.Future[Delivery | None]", delivery: Delivery | None) -> None:
+    if not future.done():
+        future.set_result(delivery)
