@@ -271,7 +271,21 @@ class Contents:
             return plain[start:end] if start or end < len(plain) else plain
         if start >= end:
             return b""
-        first, last = start // CHUNK, (end - 1) // CHUNK
+        plain = self._decrypted(ref, start, end)
+        if ref.length <= CHUNK and end - start == ref.length:
+            self._recent.put(ref.content_id, plain)
+        return plain
+
+    def check(self, ref: ContentRef, piece: int) -> None:
+        """Decrypts the whole content from the disk, `piece` bytes at a time. Raises ContentError."""
+        header = self._stored(ref, -HEADER, 0)
+        if header != MAGIC + ref.content_id + ref.length.to_bytes(8, "big"):
+            raise ContentError(f"the record at {ref.segment}:{ref.offset} is not this message's")
+        for start in range(0, max(1, ref.length), piece):
+            self._decrypted(ref, start, min(start + piece, ref.length))
+
+    def _decrypted(self, ref: ContentRef, start: int, end: int) -> bytes:
+        first, last = start // CHUNK, max(start, end - 1) // CHUNK
         final = max(0, (ref.length - 1) // CHUNK)
         stop = min((last + 1) * (CHUNK + TAG), ref.length + TAG * (final + 1))
         stored = self._stored(ref, first * (CHUNK + TAG), stop)
@@ -287,8 +301,6 @@ class Contents:
         except InvalidTag:
             raise ContentError(f"the content at {ref.segment}:{ref.offset} was altered") from None
         plain = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if final == 0:
-            self._recent.put(ref.content_id, plain)
         skip = start - first * CHUNK
         return plain[skip : skip + end - start] if skip or end - start < len(plain) else plain
 

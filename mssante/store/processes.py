@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
-from mssante.store.engines import Database
+from mssante.store.engines import Database, translated
 from mssante.store.hints import Hint
 from mssante.store.schema import hint as hints_table
 
@@ -91,8 +91,6 @@ class PostgresHints:
             self._thread.join()
 
     def _listen(self, heard: Callable[[Sequence[Hint]], None]) -> None:
-        from mssante.store.engines import translated
-
         while not self._stopping.is_set():
             try:
                 with self._database.connect() as conn:
