@@ -7,7 +7,7 @@ What must always hold:
 - What is given out holds CR and LF only as CRLF pairs, and no NUL, as long as `fault` is None.
 - The same octets give the same content and the same fault however they are cut; at most four octets are held back.
 
-No pattern matching by octet and no loop by line: every question is one or two passes of the interpreter's own searches.
+No pattern matching by octet and no loop by line: every question is a pass or two of the interpreter's own searches.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from mssante.domain.verdict import Rule
 
 _END: Final = b"\r\n.\r\n"
 _PREFIXES: Final = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
-_NOT_NEWLINES: Final = bytes(octet for octet in range(256) if octet not in b"\r\n")
+# Everything but what matters here. What is left of a piece is short, and has CRLF and a dot in a row wherever the piece
+# has: most pieces are done with after this one pass.
+_UNMARKED: Final = bytes(octet for octet in range(256) if octet not in b"\r\n.\0")
 
 
 class Body:
@@ -41,14 +43,19 @@ class Body:
     def feed(self, data: bytes) -> bytes:
         """The content that ``data`` adds. Not to be called after the end."""
         octets = self._held + data
-        dotted = octets.find(b"\r\n.")
-        end = octets.find(_END, dotted) if dotted >= 0 else -1
+        marks = octets.translate(None, _UNMARKED)
+        dotted = b"\r\n." in marks
+        end = octets.find(_END) if dotted else -1
         if end >= 0:
             content, self.rest, self._held = octets[: end + 2], octets[end + 5 :], b""
+            marks = content.translate(None, _UNMARKED)
         else:
             self._held = next((prefix for prefix in _PREFIXES if octets.endswith(prefix)), b"")
-            content = octets[: -len(self._held)] if self._held else octets
-        if 0 <= dotted < len(content) - 2:
+            if self._held:
+                content, marks = octets[: -len(self._held)], marks[: -len(self._held)]
+            else:
+                content = octets
+        if dotted:
             # RFC 5321 §4.5.2: the first dot of a line goes, whatever follows it.
             content = content.replace(b"\r\n.", b"\r\n")
         if self._virtual and content:
@@ -56,12 +63,12 @@ class Body:
         self.size += len(content)
         if self.fault is not Rule.MESSAGE_CONTENT:
             # Content's fault outranks size's, or the answer would depend on how the network cut the message.
-            self.fault = self._fault_in(content)
+            self.fault = self._fault_in(content, marks.translate(None, b"."))
         return content
 
-    def _fault_in(self, content: bytes) -> Rule | None:
-        newlines = content.translate(None, _NOT_NEWLINES)
-        if newlines != b"\r\n" * (len(newlines) // 2) or b"\0" in content or self._line_too_long(content):
+    def _fault_in(self, content: bytes, newlines: bytes) -> Rule | None:
+        """``newlines``: the CR, LF and NUL of the content, in their order."""
+        if newlines != b"\r\n" * (len(newlines) // 2) or self._line_too_long(content):
             return Rule.MESSAGE_CONTENT
         return Rule.MESSAGE_TOO_LARGE if self.size > self._max_size else None
 

@@ -1,0 +1,81 @@
+"""The server under test and the ways into it."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from smtp_in.listeners import Listeners
+from tests.smtp_in.client import Client
+from tests.smtp_in.reception import PASSWORD
+from tls.authority import Authority, Kind, Subject
+from tls.contexts import Contexts
+
+SENDER = "dr.lambert@clinique.mssante.test"
+
+
+@dataclass(frozen=True)
+class Pki:
+    """An authority and certificates under it, by name; each is ``name.pem`` and ``name.key``."""
+
+    directory: Path
+    authority: Authority
+    now_us: int
+
+    def issue(self, name: str, *, kind: Kind = Kind.SERV, expired: bool = False, revoked: bool = False) -> None:
+        subject = Subject(cn=f"mx.{name}.mssante.test", ou="300012345600012", o=name.upper())
+        issued = self.authority.issue(subject, kind, self.now_us, expired=expired)
+        (self.directory / f"{name}.pem").write_bytes(issued.chain)
+        (self.directory / f"{name}.key").write_bytes(issued.key)
+        if revoked:
+            self.authority.revoke(issued.certificate, self.now_us)
+
+    def client(self, name: str | None) -> ssl.SSLContext:
+        """The TLS of a client that presents that certificate, or none."""
+        context = ssl.create_default_context(cafile=str(self.directory / "ca.pem"))
+        context.check_hostname = False
+        if name is not None:
+            context.load_cert_chain(self.directory / f"{name}.pem", self.directory / f"{name}.key")
+        return context
+
+    def server(self, name: str = "cabinet") -> Contexts:
+        return Contexts(
+            self.directory / f"{name}.pem",
+            self.directory / f"{name}.key",
+            self.directory / "ca.pem",
+            self.authority.crl_path,
+        )
+
+
+@dataclass
+class Doors:
+    """Open doors, and clients let through them as far as MAIL."""
+
+    listeners: Listeners
+    pki: Pki
+
+    async def connect(self, door: str) -> Client:
+        """A connection, its greeting not yet read."""
+        context = self.pki.client(None) if door == "submissions" else None
+        return await Client.connect(self.listeners.ports[door], context)
+
+    async def mx(self, certificate: str | None = "clinique") -> Client:
+        """Another operator after STARTTLS and EHLO."""
+        client = await self.connect("mx")
+        await client.reply()
+        await client.ask("EHLO mx.clinique.mssante.test")
+        assert (await client.ask("STARTTLS")).startswith("220")
+        await client.start_tls(self.pki.client(certificate))
+        assert (await client.ask("EHLO mx.clinique.mssante.test")).startswith("250")
+        return client
+
+    async def submission(self, login: str = "a@cabinet.mssante.test") -> Client:
+        """A signed-in client on the door of implicit TLS."""
+        client = await self.connect("submissions")
+        await client.reply()
+        await client.ask("EHLO poste.cabinet.test")
+        response = base64.b64encode(f"\0{login}\0{PASSWORD}".encode()).decode("ascii")
+        assert (await client.ask(f"AUTH PLAIN {response}")).startswith("235")
+        return client
