@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import structlog
 
 from espace_confiance.holder import EspaceConfiance
@@ -37,6 +38,7 @@ from mssante.store.keys import read_master_key
 from portail.health import Figure, HealthServer
 from smtp_in import listeners as smtp_in
 from smtp_in.settings import SmtpInSettings
+from smtp_out.connection import Timeouts
 from smtp_out.courier import Courier, CourierSettings
 from smtp_out.routing import Routing
 from tls.certificates import TlsError
@@ -123,7 +125,13 @@ class Operator:
 
     async def _start_courier(self) -> None:
         settings = self._settings
-        deliveries = Deliveries(self._store, self._clock, hostname=settings.operator.hostname)
+        deliveries = Deliveries(
+            self._store,
+            self._clock,
+            hostname=settings.operator.hostname,
+            domains=frozenset(settings.own_domains),
+            schedule=settings.queue.schedule_s,
+        )
         routes = Routes(settings.espace_confiance.routes)
         queue = settings.queue
         self._courier = Courier(
@@ -136,6 +144,9 @@ class Operator:
                 settings.operator.hostname,
                 connections=queue.connections,
                 connections_per_destination=queue.connections_per_destination,
+                timeouts=Timeouts(
+                    connect=queue.connect_timeout_s, command=queue.reply_timeout_s, final=queue.data_timeout_s
+                ),
             ),
         )
         courier = asyncio.create_task(self._courier.run())
@@ -332,7 +343,7 @@ async def _close_server(server: asyncio.Server) -> None:
 
 def run(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT; the exit code. Errors before ``ready`` are told in one line on stderr."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    _log_to_stderr()
     slim_ssl_buffers()
     try:
         asyncio.run(_serve(settings))
@@ -340,6 +351,27 @@ def run(settings: Settings) -> int:
         print(f"mssante: {failure}", file=sys.stderr)
         return failure.code
     return 0
+
+
+def _log_to_stderr() -> None:
+    """One JSON object a line: what a service manager's journal or a collector takes as it is."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(serializer=_json),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _json(event: object, **_ignored: object) -> bytes:
+    return msgspec.json.encode(event, enc_hook=str)
 
 
 async def _serve(settings: Settings) -> None:

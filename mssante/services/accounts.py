@@ -70,7 +70,7 @@ class Accounts:
         """
 
         def changed() -> None:
-            task = asyncio.ensure_future(self._may_stay(bal_id))
+            task = asyncio.ensure_future(self.may_stay(bal_id))
             self._questions.add(task)
             task.add_done_callback(answered)
 
@@ -81,7 +81,7 @@ class Accounts:
 
         return self._store.hints.subscribe("bal", bal_id, changed)
 
-    async def _may_stay(self, bal_id: int) -> bool:
+    async def may_stay(self, bal_id: int) -> bool:
         try:
             bal = await self._store.read(get_bal, bal_id)
         except StoreError:
