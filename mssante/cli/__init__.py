@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _told(error.lines(), USAGE)
     except typer.TyperException as error:
-        return _told([_usage(error)], USAGE)
+        return _misused(error)
     except BrokenPipeError:
         # The reader of our listing (head, less) has seen enough.
         sys.stderr.close()
@@ -83,7 +83,12 @@ def _told(lines: Sequence[str], code: int) -> int:
     return code
 
 
-def _usage(error: typer.TyperException) -> str:
+def _misused(error: typer.TyperException) -> int:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "mssante"
-    return f"{error.format_message().rstrip('.')}: see {command} --help"
+    message = error.format_message().rstrip(".")
+    if message.startswith("Usage:"):
+        # A group without a command: what it offers is the answer.
+        print(error.format_message(), file=sys.stderr)
+        return USAGE
+    return _told([f"{message}: see {command} --help"], USAGE)

@@ -120,10 +120,16 @@ def _address(text: str, domains: tuple[str, ...], faults: list[str]) -> Address 
     return address
 
 
-_NUMBERS: dict[str, Callable[[str], Rpps | Adeli | Finess]] = {"rpps": parse_rpps, "adeli": parse_adeli, "finess": parse_finess}
+_NUMBERS: dict[str, Callable[[str], Rpps | Adeli | Finess]] = {
+    "rpps": parse_rpps,
+    "adeli": parse_adeli,
+    "finess": parse_finess,
+}
 
 
-def _number(name: str, parse: Callable[[str], Rpps | Adeli | Finess], fields: Mapping[str, str], faults: list[str]) -> str | None:
+def _number(
+    name: str, parse: Callable[[str], Rpps | Adeli | Finess], fields: Mapping[str, str], faults: list[str]
+) -> str | None:
     text = "".join(fields.get(name, "").split())
     if not text:
         return None

@@ -99,6 +99,16 @@ def address_of(text: str) -> "Address":
         raise Failure(f"{text!r} is not an address: {error}", USAGE) from None
 
 
+def actor(role: str = "operateur") -> str:
+    """Who acts, for the journal: the role and the account of this machine."""
+    import pwd
+
+    try:
+        return f"{role}:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:
+        return f"{role}:{os.getuid()}"
+
+
 def password_of_stdin() -> str:
     """The first line of stdin, typed without echo when stdin is a terminal."""
     import getpass

@@ -42,9 +42,8 @@ def init(
     ] = None,
 ) -> None:
     """Write DIR/mssante.toml, keys and certificates of a development trust space, and an empty store."""
-    settings = _settings(
-        directory, operator, tuple(domain or ()), patients, patient_domain, hostname, host, port_base, dns
-    )
+    said = _operator(operator, tuple(domain or ()), patients, patient_domain, hostname, join)
+    settings = _settings(directory, said, host, port_base, dns)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise Failure(f"{directory}: is not empty and nothing is overwritten: choose another directory", REFUSED)
     try:
@@ -124,6 +123,7 @@ def _create(directory: Path, settings: "Settings", join: Path | None) -> None:
             join_trust_space(directory, join, member, now_us=SystemClock().now_us())
     except TrustSpaceError as error:
         _undone(directory, str(error))
+    (directory / "data").mkdir(mode=0o700)
     create_master_key(directory / settings.store.master_key)
     write_private(directory / settings.dkim.key, key_pem(new_key()))
     unfinished = directory / ".mssante.toml"

@@ -1,6 +1,5 @@
 """The DNS of the story: nothing but the operators' DKIM keys, which no static route can tell (RFC 6376 §3.6.2)."""
 
-import base64
 import socket
 import threading
 from pathlib import Path
@@ -9,9 +8,9 @@ import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from mssante.demo.operators import HOST
+from mssante.mime.dkim import key_record, load_signing_key
 
 
 class Names:
@@ -26,9 +25,7 @@ class Names:
 
     def publish(self, domain: str, key: Path) -> None:
         """Publish the DKIM key of a domain."""
-        private = load_pem_private_key(key.read_bytes(), None)
-        public = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        text = f"v=DKIM1; k=rsa; p={base64.b64encode(public).decode()}"
+        text = key_record(load_signing_key(key.read_bytes()))
         pieces = " ".join(f'"{text[start : start + 250]}"' for start in range(0, len(text), 250))
         self._records[f"mssante._domainkey.{domain}."] = pieces
 

@@ -1,4 +1,4 @@
-"""`make run`: a ready-to-use operator in a directory, with two mailboxes and a citizen's (`python -m mssante.demo.ready DIR`).
+"""`make run`: a ready-to-use operator in a directory, with two mailboxes and a citizen's.
 
 What must always hold: an operator that is already there is left as it is; the passwords stand in one file that only its
 owner reads.
@@ -39,8 +39,8 @@ def _mailboxes(config: Path) -> list[str]:
         lines.append(f"{address} {password}\n")
     matricule = "2990175990001"
     ins, password = f"{matricule}{ins_key(matricule):02d}", secrets.token_urlsafe(12)
-    who = ("--nom", "DURAND", "--prenoms", "Jeanne", "--naissance", "1999-01-15", "--sexe", "F", "--lieu", "75115")
-    mssante("-c", str(config), "patient", "create", ins, *who, "--password-stdin", given=password)
+    traits = ("--nom", "DURAND", "--prenoms", "Jeanne", "--naissance", "1999-01-15", "--sexe", "F", "--lieu", "75115")
+    mssante("-c", str(config), "patient", "create", ins, *traits, "--password-stdin", given=password)
     return [*lines, f"{ins}@patient.mssante.fr {password}\n"]
 
 

@@ -1,0 +1,210 @@
+"""`mssante doctor`: is this operator well? One line a check.
+
+What must always hold: it changes nothing and never stops at the first fault; exit 0 only when there is none.
+"""
+
+import socket
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from mssante.cli.frame import REFUSED, Failure, Json, iso, listing, open_store, settings_of
+
+if TYPE_CHECKING:
+    from mssante.config import Settings
+
+DAY_US = 86_400_000_000
+OK, WARN, FAULT = "ok", "warn", "fault"
+
+
+class Finding(NamedTuple):
+    """What one look found: ok, warn (will become a fault) or fault; and what to do about it."""
+
+    verdict: str
+    check: str
+    finding: str
+
+
+def doctor(context: typer.Context, as_json: Json = False) -> None:
+    """Check configuration, certificates, clock, ports, store and white list; exit 0 when all is well."""
+    settings = settings_of(context)
+    findings = [Finding(OK, "configuration", str(settings.file)), *_examine(settings)]
+    listing([finding._asdict() for finding in findings], as_json)
+    if any(finding.verdict == FAULT for finding in findings):
+        raise typer.Exit(REFUSED)
+
+
+def _examine(settings: "Settings") -> Iterator[Finding]:
+    from mssante.domain.clock import SystemClock
+
+    now_us = SystemClock().now_us()
+    yield from _packages()
+    yield from _certificate(settings, now_us)
+    yield from _revocation(settings, now_us)
+    yield from _liste_blanche(settings, now_us)
+    yield from _dkim(settings)
+    yield from _store(settings)
+    yield from _ports(settings)
+
+
+def _packages() -> Iterator[Finding]:
+    """An installer puts another distribution's package over ours of the same name without a word."""
+    from importlib.metadata import packages_distributions
+
+    owners = packages_distributions()
+    for name in ("mssante", "tls", "espace_confiance", "annuaire", "smtp_in", "smtp_out", "imap", "portail"):
+        others = set(owners.get(name, ["mssante"])) - {"mssante"}
+        if others:
+            yield Finding(FAULT, "packages", f"{name} is also installed by {', '.join(sorted(others))}: remove it")
+
+
+def _certificate(settings: "Settings", now_us: int) -> Iterator[Finding]:
+    from tls.certificates import TlsError, describe, load_certificates
+    from tls.contexts import Contexts
+
+    files = settings.tls
+    try:
+        Contexts(files.certificate, files.key, files.roots, files.crl)
+        facts = describe(load_certificates(files.certificate)[0])
+    except (TlsError, ValueError) as error:
+        yield Finding(FAULT, "certificate", f"{error}: name usable files in [tls]")
+        return
+    days = facts.days_left(now_us)
+    verdict = FAULT if days < 0 else WARN if days < 60 else OK
+    yield Finding(verdict, "certificate", f"{facts.dn}: {days} days left, until {iso(facts.not_after_us)}")
+    if facts.not_before_us > now_us:
+        yield Finding(FAULT, "clock", f"{iso(now_us)} is before the certificate's start: set the clock")
+    if facts.dn.cn.lower() != settings.operator.hostname:
+        yield Finding(
+            WARN, "certificate", f"its CN {facts.dn.cn} is not [operator] hostname {settings.operator.hostname}"
+        )
+
+
+def _revocation(settings: "Settings", now_us: int) -> Iterator[Finding]:
+    from tls.certificates import TlsError, load_crls, microseconds
+
+    if settings.tls.crl is None:
+        yield Finding(WARN, "revocation", "is not checked: name the lists in [tls] crl")
+        return
+    try:
+        ends = [microseconds(crl.next_update_utc) for crl in load_crls(settings.tls.crl) if crl.next_update_utc]
+    except TlsError as error:
+        yield Finding(FAULT, "revocation", str(error))
+        return
+    days = (min(ends, default=now_us) - now_us) // DAY_US
+    verdict = FAULT if days < 0 else WARN if days < 2 else OK
+    yield Finding(verdict, "revocation", f"lists valid for {days} days: an expired one refuses everybody")
+
+
+def _liste_blanche(settings: "Settings", now_us: int) -> Iterator[Finding]:
+    from espace_confiance.holder import EspaceConfiance
+    from espace_confiance.routes import Routes, RoutesError
+    from tls.certificates import TlsError, describe, load_certificates
+
+    espace = EspaceConfiance(settings.espace_confiance.liste, settings.espace_confiance.signer)
+    liste = espace.liste
+    if liste is None:
+        yield Finding(FAULT, "white list", f"{espace.status()['refused']}: mssante liste-blanche import FILE")
+        return
+    age = (now_us - liste.generated_us) // DAY_US
+    if liste.generated_us > now_us + 3_600_000_000:
+        yield Finding(
+            FAULT, "clock", f"{iso(now_us)} is before the white list's date {iso(liste.generated_us)}: set it"
+        )
+    entries = f"{len(liste.entries)} entries, {len(liste.domains)} domains, of {iso(liste.generated_us)}"
+    yield Finding(WARN if age > 7 else OK, "white list", f"{entries}, {age} days old")
+    try:
+        own = describe(load_certificates(settings.tls.certificate)[0]).dn
+        absent = [domain for domain in settings.own_domains if not liste.accepts(domain, own)]
+    except (TlsError, ValueError):
+        absent = []  # the certificate has its own line
+    if absent:
+        yield Finding(WARN, "white list", f"our certificate is not listed for {', '.join(absent)}: others refuse us")
+    try:
+        Routes(settings.espace_confiance.routes)
+    except RoutesError as error:
+        yield Finding(FAULT, "routes", str(error))
+
+
+def _dkim(settings: "Settings") -> Iterator[Finding]:
+    from mssante.mime.dkim import key_record, load_signing_key
+
+    if not settings.dkim.sign:
+        yield Finding(WARN, "dkim", "messages leave unsigned: [dkim] sign")
+        return
+    try:
+        record = key_record(load_signing_key(settings.dkim.key.read_bytes()))
+    except (OSError, ValueError) as error:
+        yield Finding(FAULT, "dkim", f"{settings.dkim.key}: {error}")
+        return
+    for domain in settings.own_domains:
+        yield Finding(OK, "dkim", f"to be published: {settings.dkim.selector}._domainkey.{domain} TXT {record}")
+
+
+def _store(settings: "Settings") -> Iterator[Finding]:
+    from mssante.store.queue import counts
+
+    try:
+        with open_store(settings) as store:
+            waiting = store.read_now(counts)
+    except Failure as failure:
+        yield Finding(FAULT, "store", "; ".join(failure.lines))
+        return
+    queue = ", ".join(f"{number} {state}" for state, number in sorted(waiting.items())) or "empty"
+    yield Finding(OK, "store", f"opens; queue: {queue}")
+
+
+def _ports(settings: "Settings") -> Iterator[Finding]:
+    listen = settings.listen
+    metrics = _metrics(listen.host, listen.health)
+    wanted = "listens" if metrics else "is free"
+    look: Callable[[str, int], bool] = _listens if metrics else _free
+    for service in ("mx", "submission", "submissions", "imap", "imaps", "health"):
+        port: int = getattr(listen, service)
+        if port and look(listen.host, port):
+            yield Finding(OK, "port", f"{service} {listen.host}:{port} {wanted}")
+        elif port:
+            reason = (
+                "does not answer though the service runs"
+                if metrics
+                else "is taken by another program, or not permitted"
+            )
+            yield Finding(FAULT, "port", f"{service} {listen.host}:{port} {reason}: change [listen] or restart")
+    if not metrics:
+        return
+    stall = float(metrics.get("mssante_loop_longest_stall_seconds", 0))
+    verdict = WARN if stall > 0.05 else OK
+    yield Finding(verdict, "loop", f"held for {stall * 1000:.0f} ms at most since the start (50 are too many)")
+
+
+def _free(host: str, port: int) -> bool:
+    try:
+        socket.create_server((host, port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((_reachable(host).strip("[]"), port), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+def _metrics(host: str, port: int) -> dict[str, str]:
+    """The figures of the running service by name; none when it does not run."""
+    try:
+        with urllib.request.urlopen(f"http://{_reachable(host)}:{port}/metrics", timeout=3) as answer:
+            lines = answer.read(1_000_000).decode().splitlines()
+    except (OSError, ValueError):
+        return {}
+    return {name: value for name, _, value in (line.partition(" ") for line in lines) if name.startswith("mssante_")}
+
+
+def _reachable(host: str) -> str:
+    """Where a service that listens on `host` is found from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, f"[{host}]" if ":" in host else host)

@@ -1,0 +1,127 @@
+"""`mssante queue`: the mail that goes to other operators."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mssante.cli.frame import USAGE, Failure, Json, actor, details, iso, listing, open_store, settings_of
+
+if TYPE_CHECKING:
+    from mssante.store.queue import QueueItem
+
+app = typer.Typer(help="The mail that goes to other operators.", no_args_is_help=True)
+
+Id = Annotated[int, typer.Argument(metavar="ID", help="Number of the item, as queue list shows it.")]
+
+
+@app.command("list")
+def list_(context: typer.Context, as_json: Json = False) -> None:
+    """What waits to be delivered, one line a recipient."""
+    from mssante.store.queue import listing as unfinished
+
+    settings = settings_of(context)
+    rows: list[dict[str, Any]] = []
+    last = 0
+    with open_store(settings) as store:
+        while page := store.read_now(partial(unfinished, after_id=last)):
+            last = page[-1].id
+            rows += map(_row, page)
+    listing(rows, as_json)
+
+
+@app.command()
+def show(context: typer.Context, item: Id, as_json: Json = False) -> None:
+    """One item, finished ones too, with the last answer it got."""
+    from mssante.store.queue import show as one
+
+    settings = settings_of(context)
+    with open_store(settings) as store:
+        found = store.read_now(one, item)
+    more = {"lease_owner": found.lease_owner, "envid": found.envid, "ret": found.ret, "orcpt": found.orcpt}
+    details({**_row(found), **more, "changed": iso(found.changed_us), "message_id": found.message_id}, as_json)
+
+
+@app.command()
+def retry(
+    context: typer.Context,
+    item: Annotated[int | None, typer.Argument(metavar="ID", help="Number of the item.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that waits.")] = False,
+) -> None:
+    """Try again at once."""
+    from mssante.store import queue
+
+    if (item is None) is not everything:
+        raise Failure("queue retry: one ID, or --all", USAGE)
+    settings = settings_of(context)
+    with open_store(settings) as store:
+        done = store.write_now(queue.retry, None if item is None else [item])
+    if item is not None:
+        _done(done, item, "waits", "queued")
+    print(f"{done} due now")
+
+
+@app.command()
+def hold(context: typer.Context, item: Id) -> None:
+    """Keep back until it is released."""
+    from mssante.store import queue
+
+    _done(_act(context, item, queue.hold), item, "is unfinished", "held")
+
+
+@app.command()
+def release(context: typer.Context, item: Id) -> None:
+    """Let a held item go, at once."""
+    from mssante.store import queue
+
+    _done(_act(context, item, queue.release), item, "is held", "released")
+
+
+@app.command()
+def drop(
+    context: typer.Context,
+    item: Id,
+    motif: Annotated[str, typer.Option("--motif", metavar="TEXT", help="Why, for the journal.")],
+) -> None:
+    """Give an item up; its sender gets no notice."""
+    from mssante.store import queue
+
+    _done(_act(context, item, queue.drop, motif), item, "is unfinished", "dropped")
+
+
+def _act(context: typer.Context, item: int, step: Callable[..., int], *said: str) -> int:
+    """One step on one item, with its journal entry."""
+    from mssante.store import Tx
+
+    who = actor()
+
+    def journalled(tx: Tx) -> int:
+        done = step(tx, [item], *said)
+        if done:
+            tx.journal(f"queue.{step.__name__}", actor=who, object=f"queue:{item}", motif=" ".join(said))
+        return done
+
+    settings = settings_of(context)
+    with open_store(settings) as store:
+        return store.write_now(journalled)
+
+
+def _done(done: int, item: int, needed: str, said: str) -> None:
+    if not done:
+        raise Failure(f"queue: no item {item} that {needed}: see mssante queue list")
+    print(f"{item} {said}")
+
+
+def _row(item: "QueueItem") -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "sender": item.sender,
+        "recipient": item.recipient,
+        "state": str(item.state),
+        "attempts": item.attempts,
+        "due": iso(item.due_us),
+        "created": iso(item.created_us),
+        "expires": iso(item.expires_us),
+        "last_reply": item.last_reply,
+    }
