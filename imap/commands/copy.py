@@ -1,0 +1,53 @@
+"""COPY, UID COPY, MOVE, UID MOVE (RFC 9051 §6.4.7, §6.4.8; COPYUID RFC 4315 §3).
+
+Invariants: all of the messages or none; a moved message is in one of the two folders at every moment, never in none.
+"""
+
+from __future__ import annotations
+
+from imap.lexer import Refused
+from imap.session import Session
+from imap.values import Copy
+from imap.view import compact
+from mssante.services.mailboxes import Cause, Copied, MailboxRefused
+
+
+async def copy(session: Session, value: Copy) -> bytes:
+    copied = await _copy(session, value, move=False)
+    if copied is None:
+        return b"OK No messages"
+    return b"OK " + _code(copied) + b" COPY completed"
+
+
+async def move(session: Session, value: Copy) -> bytes:
+    """The EXPUNGE answers come with the news that end every command."""
+    if session.selected.read_only:
+        raise Refused("Le dossier est ouvert en lecture seule")
+    copied = await _copy(session, value, move=True)
+    if copied is None:
+        return b"OK No messages"
+    session.wire.write(b"* OK " + _code(copied) + b" Moved\r\n")
+    session.selected.lose(uid for uid, _ in copied.pairs)
+    return b"OK MOVE completed"
+
+
+async def _copy(session: Session, value: Copy, *, move: bool) -> Copied | None:
+    view = session.selected
+    places = view.places(value.ranges, uid=value.uid)
+    present = [place for place in places if not view.is_gone(place)]
+    if len(present) < len(places) and not value.uid:
+        raise Refused("Des messages ont ete supprimes entre-temps", "EXPUNGEISSUED")
+    if not present:
+        return None
+    try:
+        copied = await session.own.copy(view.folder_id, view.uids_at(present), value.mailbox, move=move)
+    except MailboxRefused as refused:
+        if refused.cause is Cause.NONEXISTENT:
+            raise Refused(str(refused), "TRYCREATE") from refused
+        raise
+    return copied if copied.pairs else None
+
+
+def _code(copied: Copied) -> bytes:
+    sources, targets = compact(uid for uid, _ in copied.pairs), compact(uid for _, uid in copied.pairs)
+    return b"[COPYUID %d %b %b]" % (copied.uidvalidity, sources, targets)

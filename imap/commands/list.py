@@ -1,0 +1,63 @@
+"""LIST and LSUB (RFC 9051 §6.3.9 with RFC 5258; RFC 3501 §6.3.9 for LSUB; special uses RFC 6154 §2).
+
+Invariants: a name is told at most once; levels that exist only because something lies below them are \\Noselect.
+"""
+
+from __future__ import annotations
+
+from imap import responses
+from imap.commands.mailboxes import tell_status
+from imap.mailbox_names import Pattern, superiors
+from imap.session import Session
+from imap.values import List
+from mssante.services.mailboxes import Folder
+
+
+async def list_(session: Session, value: List) -> bytes:
+    word = b"LSUB" if value.lsub else b"LIST"
+    if value.patterns == ("",) and not value.extended and not value.lsub:
+        session.wire.write(b'* LIST (\\Noselect) "/" ""\r\n')
+        return b"OK LIST completed"
+    folders = {folder.name: folder for folder in await session.own.folders()}
+    patterns = [Pattern(value.reference, text) for text in value.patterns]
+    parents = {above for name in folders for above in superiors(name)}
+    chosen = {name for name, folder in folders.items() if _chosen(folder, value)}
+    above_chosen = {above for name in chosen for above in superiors(name)}
+    for name in sorted(folders.keys() | parents, key=lambda name: (name != "INBOX", name)):
+        if not any(pattern.matches(name) for pattern in patterns):
+            continue
+        # LSUB "%" tells a level that is not subscribed when something below it is (RFC 3501 §6.3.9);
+        # LIST (RECURSIVEMATCH ...) tells it with CHILDINFO (RFC 5258 §3.5).
+        implied = name in above_chosen and (value.lsub or value.recursive)
+        if name not in chosen and not implied and (value.lsub or _selects(value) or name in folders):
+            continue
+        folder = folders.get(name)
+        attributes = _attributes(folder, name in parents, value)
+        if value.lsub and name not in chosen:
+            attributes = [b"\\Noselect", b"\\HasChildren"]
+        info = b' ("CHILDINFO" ("SUBSCRIBED"))' if value.recursive and name in above_chosen else b""
+        told = b" ".join(attributes)
+        session.wire.write(b'* %b (%b) "/" %b%b\r\n' % (word, told, responses.mailbox(name), info))
+        if folder is not None and value.status:
+            await tell_status(session, folder, value.status)
+    return b"OK " + word + b" completed"
+
+
+def _selects(value: List) -> bool:
+    return value.only_subscribed or value.only_special_use
+
+
+def _chosen(folder: Folder, value: List) -> bool:
+    if (value.lsub or value.only_subscribed) and not folder.subscribed:
+        return False
+    return not (value.only_special_use and not folder.special_use)
+
+
+def _attributes(folder: Folder | None, parent: bool, value: List) -> list[bytes]:
+    attributes = [] if folder is not None else [b"\\Noselect"]
+    attributes.append(b"\\HasChildren" if parent else b"\\HasNoChildren")
+    if folder is not None and folder.special_use:
+        attributes.append(folder.special_use.encode("ascii"))
+    if folder is not None and folder.subscribed and value.subscribed:
+        attributes.append(b"\\Subscribed")
+    return attributes

@@ -1,0 +1,68 @@
+"""Commands that need no mailbox: CAPABILITY, NOOP, CHECK, LOGOUT, ID, ENABLE, NAMESPACE, STARTTLS.
+
+Invariant: none of them changes a mailbox.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from imap import responses
+from imap.lexer import SyntaxFault
+from imap.session import Session
+from imap.values import Enable, Id, Plain
+
+ENABLED: Final[frozenset[str]] = frozenset()
+"""What ENABLE can turn on; unknown names are passed over (RFC 5161 §3.1)."""
+
+
+async def capability(session: Session, _: Plain) -> bytes:
+    """RFC 9051 §6.1.1"""
+    session.wire.write(b"* CAPABILITY " + session.capability.encode("ascii") + b"\r\n")
+    return b"OK CAPABILITY completed"
+
+
+async def noop(session: Session, _: Plain) -> bytes:
+    """RFC 9051 §6.1.2: what happened meanwhile is told as after every command."""
+    return b"OK NOOP completed"
+
+
+async def check(session: Session, _: Plain) -> bytes:
+    """RFC 3501 §6.4.1"""
+    return b"OK CHECK completed"
+
+
+async def logout(session: Session, _: Plain) -> bytes:
+    """RFC 9051 §6.1.3"""
+    session.unselect()
+    session.wire.write(b"* BYE A bientot\r\n")
+    session.over = True
+    return b"OK LOGOUT completed"
+
+
+async def id_(session: Session, _: Id) -> bytes:
+    """RFC 2971 §3.1; nothing but the product's name is told."""
+    session.wire.write(b'* ID ("name" "mssante")\r\n')
+    return b"OK ID completed"
+
+
+async def enable(session: Session, value: Enable) -> bytes:
+    """RFC 5161 §3.1"""
+    new = [name for name in value.names if name in ENABLED]
+    session.enabled.update(new)
+    session.wire.write(b" ".join([b"* ENABLED", *(name.encode("ascii") for name in new)]) + b"\r\n")
+    return b"OK ENABLE completed"
+
+
+async def namespace(session: Session, _: Plain) -> bytes:
+    """RFC 2342 §5"""
+    session.wire.write(b'* NAMESPACE (("" "/")) NIL NIL\r\n')
+    return b"OK NAMESPACE completed"
+
+
+async def starttls(session: Session, _: Plain) -> bytes:
+    """RFC 9051 §6.2.1. Octets that follow the command in clear end the connection (§11.1)."""
+    if session.wire.encrypted:
+        raise SyntaxFault("TLS is already on")
+    session.upgrade = True
+    return responses.condition("OK", "Begin TLS now")

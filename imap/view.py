@@ -1,0 +1,155 @@
+"""A session's numbering of the selected folder (RFC 9051 §2.3.1.2, §7.5.1).
+
+Invariants:
+- Sequence numbers never lie: number n is the n-th message of `listing` until an EXPUNGE for it or one before it was
+  told; messages that the store no longer has keep their place (`gone`) until then.
+- New messages get the next numbers, in UID order, and are counted only once EXISTS is told (`told`).
+- Nothing here reads the store or writes to the client: changes come in, what is to be told goes out as values.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+
+from imap.lexer import STAR, Ranges, SyntaxFault
+from mssante.domain import flags
+from mssante.services.listing import Changes, Entry, Listing
+
+
+class View:
+    __slots__ = ("_gone", "folder_id", "keywords", "listing", "name", "read_only", "recent_from", "stale")
+
+    def __init__(self, folder_id: int, name: str, listing: Listing, *, recent_from: int, read_only: bool) -> None:
+        self.folder_id = folder_id
+        self.name = name
+        self.listing = listing
+        self.recent_from = recent_from  # messages from this UID on are \Recent for this session
+        self.read_only = read_only
+        self.stale = False  # a hint said that the folder changed
+        self.keywords: set[str] = set().union(*listing.keywords.values())  # those the client was told of
+        self._gone: set[int] = set()  # UIDs the store no longer has, not told yet
+
+    def __len__(self) -> int:
+        return len(self.listing)
+
+    @property
+    def recent(self) -> int:
+        uids = self.listing.uids
+        return len(uids) - bisect_left(uids, self.recent_from)
+
+    def is_recent(self, place: int) -> bool:
+        return self.listing.uids[place] >= self.recent_from
+
+    def is_gone(self, place: int) -> bool:
+        return bool(self._gone) and self.listing.uids[place] in self._gone
+
+    def first_unseen(self) -> int:
+        """Sequence number of the first message without \\Seen, 0 when there is none."""
+        for place, bits in enumerate(self.listing.flags):
+            if not bits & flags.SEEN:
+                return place + 1
+        return 0
+
+    def places(self, ranges: Ranges, *, uid: bool) -> Sequence[int]:
+        """Places (from 0, ascending, each once) of a sequence set. SyntaxFault for a sequence number that no message
+        has; unknown UIDs are passed over (RFC 9051 §6.4.9)."""
+        count = len(self.listing)
+        spans = []
+        for first, last in ranges:
+            if uid:
+                spans.append(self._uid_span(first, last))
+            elif count == 0 and STAR in {first, last}:
+                continue
+            else:
+                low, high = sorted((first or count, last or count))
+                if high > count:
+                    raise SyntaxFault("no message has this sequence number")
+                spans.append((low - 1, high))
+        return _merged(spans)
+
+    def _uid_span(self, first: int, last: int) -> tuple[int, int]:
+        uids = self.listing.uids
+        if not uids:
+            return 0, 0
+        low, high = sorted((first or uids[-1], last or uids[-1]))
+        return bisect_left(uids, low), bisect_right(uids, high)
+
+    def follow(self, changes: Changes) -> tuple[bool, list[int]]:
+        """Take in what the store changed: whether there are new messages, and the places whose flags changed.
+        Messages that are gone keep their numbers until `take_gone`."""
+        before = len(self.listing)
+        changed = self.listing.put(changes.entries)
+        self._gone.update(uid for uid in changes.expunged if self.listing.place(uid) >= 0)
+        self.listing.modseq = changes.modseq
+        return len(self.listing) > before, [place for place in changed if not self.is_gone(place)]
+
+    def put(self, entries: Iterable[Entry]) -> list[int]:
+        """Take in the outcome of this session's own STORE; the places that are other than before."""
+        return self.listing.put(entry for entry in entries if self.listing.place(entry.uid) >= 0)
+
+    def lose(self, uids: Iterable[int]) -> None:
+        """This session's own EXPUNGE or MOVE took these messages away."""
+        self._gone.update(uids)
+
+    @property
+    def has_gone(self) -> bool:
+        return bool(self._gone)
+
+    def gone_messages(self) -> list[int]:
+        """Ids of the messages that are gone and not told."""
+        places = (self.listing.place(uid) for uid in self._gone)
+        return [self.listing.message_ids[place] for place in places if place >= 0]
+
+    def take_gone(self) -> list[int]:
+        """The sequence numbers to tell as EXPUNGE, in the order to tell them (highest first); they are dropped here."""
+        places = sorted(place for place in map(self.listing.place, self._gone) if place >= 0)
+        self.listing.drop(places)
+        self._gone.clear()
+        return [place + 1 for place in reversed(places)]
+
+    def new_keywords(self) -> bool:
+        """Whether there are messages with keywords that the client was not told of; they count as told now."""
+        held = self.listing.keywords
+        if not held:
+            return False
+        found = {word for words in held.values() for word in words}
+        if found <= self.keywords:
+            return False
+        self.keywords |= found
+        return True
+
+    def uids_at(self, places: Iterable[int]) -> list[int]:
+        uids = self.listing.uids
+        return [uids[place] for place in places]
+
+
+def _merged(spans: list[tuple[int, int]]) -> Sequence[int]:
+    """The numbers in half-open spans, ascending, each once; a `range` when they are one run."""
+    joined: list[tuple[int, int]] = []
+    for low, high in sorted(span for span in spans if span[0] < span[1]):
+        if joined and low <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], high))
+        else:
+            joined.append((low, high))
+    if len(joined) == 1:
+        return range(*joined[0])
+    return [number for low, high in joined for number in range(low, high)]
+
+
+def compact(numbers: Iterable[int]) -> bytes:
+    """Ascending or not, numbers as a sequence set: `1:3,7` (order kept, runs joined)."""
+    return b",".join(b"%d" % low if low == high else b"%d:%d" % (low, high) for low, high in _runs(numbers))
+
+
+def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    low = high = -1
+    for number in numbers:
+        if low >= 0 and number == high + 1:
+            high = number
+            continue
+        if low >= 0:
+            yield low, high
+        low = high = number
+    if low >= 0:
+        yield low, high

@@ -1,0 +1,138 @@
+"""What a folder holds, in columns: one small number per message and column instead of an object per message.
+
+Invariants:
+- `uids` ascends strictly; all columns have its length; place in the columns = place in the folder.
+- A listing is complete as of its `modseq`: what the store changed later is not in it, all that came before is.
+- A shared listing is never changed in place: `own()` copies the columns first, once.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from mssante.store.mail import Entry
+
+__all__ = ["Changes", "Entry", "Listing", "Listings"]
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What happened to a folder after a modseq: entries new or changed, UIDs gone, and the modseq it brings to."""
+
+    entries: Sequence[Entry]
+    expunged: Sequence[int]
+    modseq: int
+
+
+class Listing:
+    __slots__ = ("_shared", "flags", "keywords", "message_ids", "modseq", "uids")
+
+    def __init__(self) -> None:
+        self.uids = array("I")
+        self.flags = bytearray()
+        self.message_ids = array("q")
+        self.keywords: dict[int, tuple[str, ...]] = {}
+        self.modseq = 0
+        self._shared = False
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def share(self) -> Listing:
+        """A listing with the same columns; whichever of the two changes first makes its own."""
+        other = Listing()
+        other.uids, other.flags, other.message_ids = self.uids, self.flags, self.message_ids
+        other.keywords, other.modseq = self.keywords, self.modseq
+        self._shared = other._shared = True
+        return other
+
+    def own(self) -> None:
+        if self._shared:
+            self.uids, self.flags, self.message_ids = self.uids[:], self.flags[:], self.message_ids[:]
+            self.keywords = dict(self.keywords)
+            self._shared = False
+
+    def place(self, uid: int) -> int:
+        """Place of a UID, -1 when the folder has no such message."""
+        place = bisect_left(self.uids, uid)
+        return place if place < len(self.uids) and self.uids[place] == uid else -1
+
+    def keywords_of(self, place: int) -> tuple[str, ...]:
+        return self.keywords.get(self.uids[place], ()) if self.keywords else ()
+
+    def put(self, entries: Iterable[Entry]) -> list[int]:
+        """Take new and changed entries in; places of known messages whose flags or keywords are other than before."""
+        changed: list[int] = []
+        for entry in entries:
+            if not self.uids or entry.uid > self.uids[-1]:
+                self.own()
+                self.uids.append(entry.uid)
+                self.flags.append(entry.flags)
+                self.message_ids.append(entry.message_id)
+                if entry.keywords:
+                    self.keywords[entry.uid] = entry.keywords
+                continue
+            place = self.place(entry.uid)
+            if place < 0 or (self.flags[place] == entry.flags and self.keywords_of(place) == entry.keywords):
+                continue
+            self.own()
+            self.flags[place] = entry.flags
+            self.keywords.pop(entry.uid, None)
+            if entry.keywords:
+                self.keywords[entry.uid] = entry.keywords
+            changed.append(place)
+        return changed
+
+    def drop(self, places: Sequence[int]) -> None:
+        """Take messages out, by ascending places."""
+        if not places:
+            return
+        for place in places:
+            if self.keywords:
+                self.own()
+                self.keywords.pop(self.uids[place], None)
+        uids, flags, message_ids = array("I"), bytearray(), array("q")
+        start = 0
+        for place in [*places, len(self.uids)]:
+            uids += self.uids[start:place]
+            flags += self.flags[start:place]
+            message_ids += self.message_ids[start:place]
+            start = place + 1
+        if self._shared:
+            self.keywords = dict(self.keywords)
+        self.uids, self.flags, self.message_ids = uids, flags, message_ids
+        self._shared = False
+
+    def follow(self, changes: Changes) -> None:
+        """Bring the listing to the changes' modseq."""
+        self.put(changes.entries)
+        places = [place for place in map(self.place, sorted(changes.expunged)) if place >= 0]
+        self.drop(places)
+        self.modseq = changes.modseq
+
+
+class Listings:
+    """Listings of folders opened a moment ago, least recently used out first. `limit` counts messages."""
+
+    def __init__(self, limit: int = 2_000_000) -> None:
+        self._limit, self._held = limit, 0
+        self._listings: OrderedDict[int, Listing] = OrderedDict()
+
+    def get(self, folder_id: int) -> Listing | None:
+        return self._listings.get(folder_id)
+
+    def put(self, folder_id: int, listing: Listing) -> None:
+        self.forget(folder_id)
+        self._listings[folder_id] = listing
+        self._held += len(listing)
+        while self._held > self._limit and len(self._listings) > 1:
+            self._held -= len(self._listings.popitem(last=False)[1])
+
+    def forget(self, folder_id: int) -> None:
+        old = self._listings.pop(folder_id, None)
+        if old is not None:
+            self._held -= len(old)

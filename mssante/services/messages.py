@@ -1,0 +1,149 @@
+"""Stored messages as their readers see them, read many at a time and remembered a little.
+
+Invariants:
+- A message never changes once stored, so what is remembered by its id stays right; all its entries share its internal
+  date. Only where its content lies may change (compaction): a content that is gone from its place is looked up anew.
+- What a reader sees is `prepend` followed by the content; offsets of the card count from the start of the content.
+- What is remembered is bounded in octets, and forgotten when the message is expunged.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from mssante.mime.card import Card
+from mssante.store import Conn, ContentError, ContentRef, Store
+from mssante.store.mail import MessageRow, rows
+
+CHUNK: Final = 65536
+"""Octets of content read at once."""
+_TOGETHER: Final = 1_048_576
+"""Octets of contents that one reading of several messages brings at most."""
+_OVERHEAD: Final = 600
+"""What a remembered message costs besides its octets, about."""
+
+
+class Message(msgspec.Struct, gc=False):
+    """`size`: octets of prepend and content. `internal_us`: when it arrived. `header`: the whole header block as a
+    reader
+    sees it, once it was asked for."""
+
+    id: int
+    internal_us: int
+    size: int
+    prepend: bytes
+    card: Card
+    content: ContentRef
+    header: bytes | None = None
+
+    @property
+    def octets(self) -> int:
+        card = self.card
+        return _OVERHEAD + len(self.prepend) + len(card.envelope) + len(card.bodystructure) + len(self.header or b"")
+
+
+class Loaded(NamedTuple):
+    """A message, and its content when it was asked for and is small."""
+
+    message: Message
+    content: bytes | None
+
+
+class Messages:
+    """Reads messages for all sessions of the process. `limit`: octets remembered."""
+
+    def __init__(self, store: Store, limit: int = 16 * 1024 * 1024) -> None:
+        self._store = store
+        self._limit, self._held = limit, 0
+        self._known: OrderedDict[int, Message] = OrderedDict()
+
+    async def load(
+        self,
+        folder_id: int,
+        uids: Sequence[int],
+        message_ids: Sequence[int],
+        *,
+        header: bool = False,
+        content: bool = False,
+    ) -> list[Loaded | None]:
+        """The messages at these places of a folder, in the order given; None for those that are gone from the store.
+        At most a few hundred at once. `header`: with their header blocks; `content`: with the contents that are
+        small."""
+        known = self._known
+        missing = [
+            uid
+            for uid, message_id in zip(uids, message_ids, strict=True)
+            if (message := known.get(message_id)) is None or (header and message.header is None)
+        ]
+        found: dict[int, Message] = {}
+        if missing:
+            for message in await self._store.read(self._rows, folder_id, missing, header):
+                found[message.id] = message
+                self._remember(message)
+        messages = [found.get(message_id) or known.get(message_id) for message_id in message_ids]
+        if not content:
+            return [None if message is None else Loaded(message, None) for message in messages]
+        contents = await self._contents([message for message in messages if message is not None])
+        return [None if message is None else Loaded(message, contents.get(message.id)) for message in messages]
+
+    def _rows(self, conn: Conn, folder_id: int, uids: Sequence[int], header: bool) -> list[Message]:
+        messages = []
+        for row in rows(conn, folder_id, uids):
+            message = _message(row)
+            if header:
+                message.header = row.prepend + self._store.contents.read(row.content, 0, message.card.header_length)
+            messages.append(message)
+        return messages
+
+    async def _contents(self, messages: Sequence[Message]) -> dict[int, bytes]:
+        wanted, octets = [], 0
+        for message in messages:
+            if message.content.length <= CHUNK and octets + message.content.length <= _TOGETHER:
+                wanted.append(message)
+                octets += message.content.length
+        contents = self._store.contents
+        if all(contents.cached(message.content) for message in wanted):
+            return {message.id: contents.read(message.content) for message in wanted}
+        return await self._store.read(self._read_all, wanted)
+
+    def _read_all(self, _: Conn, messages: Sequence[Message]) -> dict[int, bytes]:
+        found = {}
+        for message in messages:
+            try:
+                found[message.id] = self._store.contents.read(message.content)
+            except ContentError:
+                self.forget([message.id])  # moved or erased since it was remembered: `read` will look it up anew
+        return found
+
+    async def read(self, folder_id: int, uid: int, message: Message, start: int, length: int) -> bytes:
+        """`length` octets of the content from `start`. ContentError when the message was erased."""
+        try:
+            return await self._store.read_content(message.content, start, length)
+        except ContentError:
+            self.forget([message.id])
+            [loaded] = await self.load(folder_id, [uid], [message.id])
+            if loaded is None or loaded.message.content == message.content:
+                raise
+            message.content = loaded.message.content
+            return await self._store.read_content(message.content, start, length)
+
+    def _remember(self, message: Message) -> None:
+        self.forget([message.id])
+        self._known[message.id] = message
+        self._held += message.octets
+        while self._held > self._limit:
+            self._held -= self._known.popitem(last=False)[1].octets
+
+    def forget(self, message_ids: Iterable[int]) -> None:
+        for message_id in message_ids:
+            message = self._known.pop(message_id, None)
+            if message is not None:
+                self._held -= message.octets
+
+
+def _message(row: MessageRow) -> Message:
+    return Message(row.message_id, row.internal_us, row.size, row.prepend, Card.decode(row.card), row.content)
