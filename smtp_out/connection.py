@@ -10,6 +10,7 @@ What always holds here:
 """
 
 import asyncio
+import os
 import ssl
 from collections import deque
 from collections.abc import AsyncIterable, Sequence
@@ -303,8 +304,6 @@ def _tls_fault(error: ssl.SSLError) -> Lost:
 
 def _network_words(error: BaseException) -> str:
     """A short text for the log, without addresses."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return type(error).__name__
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno).lower()
+    return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__

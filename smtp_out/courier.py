@@ -119,8 +119,9 @@ class Courier:
                 except StoreError as error:
                     log.warning("queue_unavailable", reason=str(error))
                     pause = _STORE_PAUSE
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), pause)
+                if pause > 0:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._wake.wait(), pause)
         finally:
             unsubscribe()
 

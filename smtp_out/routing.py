@@ -11,7 +11,7 @@ Routing says nothing about trust: whoever answers at a hop has to show a certifi
 
 import ipaddress
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from mssante.services.resolver import DnsBroken, DnsError, Mx, NoAnswer, NoSuchDomain, Resolver
@@ -54,7 +54,7 @@ class Routing:
         self._port = port
         self._shuffle = shuffle
 
-    async def hops(self, domain: str) -> AsyncIterator[Hop]:
+    async def hops(self, domain: str) -> AsyncGenerator[Hop, None]:
         """The addresses to try, best first; at least one, or NoRoute is raised."""
         count = 0
         fault: DnsError | None = None
