@@ -11,8 +11,10 @@ from typing import Final, NamedTuple
 MAX_ADDRESSES: Final = 1_000
 """Addresses given of one field; the field itself stays whole in the message."""
 
+MISSING_MAILBOX: Final = b"MISSING_MAILBOX"
 MISSING_DOMAIN: Final = b"MISSING_DOMAIN"
-"""Stands for the absent domain of ``To: jean``: NIL would read as the start of a group (RFC 3501 §7.4.2)."""
+"""Stand for what ``To: jean`` or ``To: <>`` lack: NIL would read as a mark of a group (RFC 3501 §7.4.2). Dovecot
+writes the same."""
 
 
 class MailAddress(NamedTuple):
@@ -49,7 +51,7 @@ def parse_addresses(value: bytes) -> list[MailAddress]:
         if bare_local is not None:
             found.append(MailAddress(None, None, bare_local, bare_domain))
         else:
-            name = quoted if quoted is not None else phrase.strip()
+            name = quoted if quoted is not None else b" ".join(phrase.split())
             found.append(MailAddress(name or None, None, local, domain))
         if len(found) >= MAX_ADDRESSES:
             break
@@ -131,6 +133,8 @@ class _ListParser:
             else:
                 self.word(token)
         elif token == b"<":
+            if self._spec is not None:  # a second one without a comma: whoever judges a sender must see both
+                self.end_mailbox()
             self._angle = True
             self._spec = []
         elif token == b",":
@@ -149,18 +153,20 @@ class _ListParser:
 
     def end_mailbox(self) -> None:
         phrase = b"".join(self._phrase)
-        comment = self.comments[0] if self.comments else b""
+        name = self.comments[0] if self.comments else b""
         route = None
-        if self._spec is None:
-            name, spec = comment, phrase
-        else:
-            name, spec = phrase or comment, b"".join(self._spec)
+        if self._spec is not None:
+            name, spec = phrase or name, b"".join(self._spec)
             if spec.startswith(b"@") and b":" in spec:
                 route, _, spec = spec.rpartition(b":")
+        elif b"@" in phrase or b" " not in phrase:
+            spec = phrase
+        else:
+            name, spec = phrase, b""
         if spec or name or self._spec is not None:
             local, at, domain = spec.rpartition(b"@")
-            if at:
-                self.found.append(MailAddress(name or None, route, local.strip(), domain.strip() or MISSING_DOMAIN))
-            else:
-                self.found.append(MailAddress(name or None, route, spec, MISSING_DOMAIN))
+            if not at:
+                local, domain = spec, b""
+            local = local.replace(b" . ", b".").strip() or MISSING_MAILBOX
+            self.found.append(MailAddress(name or None, route, local, domain.strip() or MISSING_DOMAIN))
         self._reset()

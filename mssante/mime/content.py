@@ -66,9 +66,17 @@ _cached_type = lru_cache(maxsize=1024)(_read_type)
 
 
 def parse_disposition(value: bytes) -> tuple[bytes, Parameters] | None:
-    """The disposition and its parameters (RFC 2183), None when there is no word to take for it."""
+    """The disposition and its parameters; one without a word is an attachment (RFC 2183 §2.8). None for no value."""
     match = _VALUE.match(value)
-    return (match[1], parse_parameters(value, match.end())) if match is not None else None
+    if match is not None:
+        return match[1], parse_parameters(value, match.end())
+    return (b"attachment", parse_parameters(value, 0)) if value else None
+
+
+def parse_encoding(value: bytes) -> bytes:
+    """The transfer encoding without comments, ``7bit`` when there is none (RFC 2045 §6.1)."""
+    match = _VALUE.match(value)
+    return match[1] if match is not None else b"7bit"
 
 
 def parse_parameters(value: bytes, position: int) -> Parameters:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mssante.mime.addresses import parse_addresses
-from mssante.mime.content import ContentType, Parameters, parse_disposition
+from mssante.mime.content import ContentType, Parameters, parse_disposition, parse_encoding
 
 _PLAIN: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-!#-\[\]-\x7f]*+").fullmatch
 _QUOTABLE: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*+").fullmatch
@@ -87,7 +87,7 @@ def basic_structure(
         _parameters(content.parameters, text),
         _text(fields.get(b"content-id")),
         _text(fields.get(b"content-description")),
-        string(encoding[0]) if encoding and encoding[0] else b'"7bit"',
+        string(parse_encoding(encoding[0])) if encoding else b'"7bit"',
         measure,
         _text(fields.get(b"content-md5")),
         _extension(fields),

@@ -88,6 +88,7 @@ class _Open:
         "fields",
         "header_start",
         "hit",
+        "inner_envelope",
         "is_message",
         "kind",
         "lines_before",
@@ -103,7 +104,8 @@ class _Open:
         self.content = content
         self.fields: dict[bytes, list[bytes]] = {}
         self.kind = LEAF
-        self.envelope = b""
+        self.envelope = b""  # of this part when it is a message
+        self.inner_envelope = b""  # of the message within when this part is message/rfc822
         self.lines_before = -1  # newlines before the body, -1 when this part's lines are not counted
         self.delimiter = b""  # LF, "--" and the boundary, while this multipart may have further parts
         self.searched = 0  # no delimiter starts before this offset
@@ -338,14 +340,14 @@ class Scanner:
             if current.kind == MULTIPART:
                 structure = imap_text.multipart_structure(current.content, current.fields, current.structures)
             else:
-                inner = (current.envelope, current.structures[0]) if current.kind == MESSAGE else None
+                inner = (current.inner_envelope, current.structures[0]) if current.kind == MESSAGE else None
                 structure = imap_text.basic_structure(current.content, current.fields, size, lines, inner)
             if stack:
                 parent = stack[-1]
                 parent.parts.append(part)
                 parent.structures.append(structure)
                 if current.is_message:
-                    parent.envelope = current.envelope
+                    parent.inner_envelope = current.envelope
         return part, structure
 
 
