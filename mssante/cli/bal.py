@@ -25,7 +25,6 @@ from mssante.cli.frame import (
 if TYPE_CHECKING:
     from mssante.cli.bal_entry import Entry
     from mssante.config import Settings
-    from mssante.domain.address import Address
     from mssante.store.accounts import Bal, NewBal
 
 app = typer.Typer(help="The professionals' mailboxes (bal).", no_args_is_help=True)
@@ -220,9 +219,9 @@ def _new_bal(entry: "Entry", password_hash: str | None) -> "NewBal":
 def _change(context: typer.Context, step: Callable[..., None], address: str, *said: str) -> None:
     """One use-case on one mailbox, by the operator."""
     settings = settings_of(context)
-    wanted: Address = address_of(address)
+    wanted, who = address_of(address), actor()
     with open_store(settings) as store:
-        store.write_now(step, wanted, *said, actor())
+        store.write_now(lambda tx: step(tx, wanted, *said, who))
 
 
 def _delegate(text: str) -> str:

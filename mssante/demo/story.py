@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from email.message import EmailMessage
+from email.policy import SMTP
 from pathlib import Path
 
 from mssante.demo.clients import TIMEOUT_S, Person, await_message, peer
@@ -245,7 +246,7 @@ class Story:
             self._ask("MAIL FROM", session.mail(person.address), 250)
             for recipient in to:
                 self._ask("RCPT TO", session.rcpt(recipient), 250)
-            self._ask("DATA", session.data(message.as_bytes()), 250)
+            self._ask("DATA", session.data(message.as_bytes(policy=SMTP)), 250)
 
     def _read(self, person: Person, session: imaplib.IMAP4_SSL, number: int, subject: str) -> EmailMessage:
         message = await_message(session, number)
