@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from cryptography import x509
@@ -40,6 +41,7 @@ EXCLUSIVE_C14N = "http://www.w3.org/2001/10/xml-exc-c14n#"
 MAX_BYTES = 64 * 1024 * 1024
 
 _FIELDS = ("Nom", "Description", "DNCertificatOperateur", "ResponsableContact", "SupportContact", "DateMAJ")
+_FIELD_OF_TAG = {f"{{{NAMESPACE}}}{field}": field for field in _FIELDS}
 DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+")
 _CONFIGURATION = SignatureConfiguration(
     location="./",
@@ -259,30 +261,33 @@ def _index(tree: etree._Element, generated_us: int, certificate: x509.Certificat
 def _entry(element: etree._Element, faults: list[str]) -> Entree:
     values: dict[str, str] = {}
     for child in element:
-        tag = etree.QName(child).localname if isinstance(child.tag, str) else ""
-        if tag in values:
-            raise ListeRefusee(f"line {element.sourceline}: {tag} twice in one Domaine")
-        values[tag] = "".join(map(str, child.itertext())).strip()
-    missing = [field for field in _FIELDS if field not in values]
-    if missing:
-        raise ListeRefusee(f"a Domaine ({values.get('Nom', 'no Nom')[:80]}) without {', '.join(missing)}")
-    dn_text = values["DNCertificatOperateur"]
+        field = _FIELD_OF_TAG.get(child.tag)
+        if field is None:
+            continue  # a later schema may add elements; what we need we ask for below
+        if field in values or len(child):
+            raise ListeRefusee(f"a Domaine ({values.get('Nom', 'no Nom')[:80]}) with {field} twice, or markup in it")
+        values[field] = (child.text or "").strip()
+    if len(values) < len(_FIELDS):
+        missing = ", ".join(field for field in _FIELDS if field not in values)
+        raise ListeRefusee(f"a Domaine ({values.get('Nom', 'no Nom')[:80]}) without {missing}")
+    nom, dn_text = values["Nom"], values["DNCertificatOperateur"]
     try:
         dn: DN | None = parse_dn(dn_text)
     except DNError as fault:
         dn = None
-        faults.append(f"{values['Nom'][:80]}: {fault}")
+        faults.append(f"{nom[:80]}: {fault}")
     if dn is not None and not dn.complete:
         dn = None
-        faults.append(f"{values['Nom'][:80]}: one CN, one OU and one O expected in {dn_text[:200]!r}")
+        faults.append(f"{nom[:80]}: one CN, one OU and one O expected in {dn_text[:200]!r}")
     return Entree(
-        nom=values["Nom"].lower(),
+        nom=nom.lower(),
         description=values["Description"],
         dn=dn,
-        dn_text=dn_text,
-        responsable=values["ResponsableContact"],
-        support=values["SupportContact"],
-        maj_us=_time(values["DateMAJ"], f"DateMAJ of {values['Nom'][:80]}"),
+        # Operators repeat their DN and contacts in each of their entries; one copy of the text is enough.
+        dn_text=intern(dn_text),
+        responsable=intern(values["ResponsableContact"]),
+        support=intern(values["SupportContact"]),
+        maj_us=_time(values["DateMAJ"], f"DateMAJ of {nom[:80]}"),
     )
 
 
@@ -290,7 +295,7 @@ def sign_liste(
     entries: Iterable[Entree], key: RSAPrivateKey, certificate: x509.Certificate, generated_us: int
 ) -> bytes:
     """A list signed as the ANS signs its own (facts 1.4), for a development trust space. Entries come out sorted."""
-    root = etree.Element(f"{{{NAMESPACE}}}ListeBlancheMSSante", nsmap={None: NAMESPACE})  # type: ignore[dict-item]  # stub: a default namespace has no prefix
+    root = etree.Element(f"{{{NAMESPACE}}}ListeBlancheMSSante", nsmap={None: NAMESPACE})  # type: ignore[dict-item]  # the stub forgets None
     etree.SubElement(root, f"{{{NAMESPACE}}}DateDeGeneration").text = _seconds(generated_us)
     holder = etree.SubElement(root, f"{{{NAMESPACE}}}ListeDomaines")
     for entry in sorted(entries, key=lambda entry: (entry.nom, entry.dn_text)):
@@ -304,7 +309,7 @@ def sign_liste(
         digest_algorithm=DigestAlgorithm.SHA256,
         c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0,
     )
-    signer.namespaces = {None: DSIG}  # type: ignore[dict-item]  # as above: the real list writes no prefix
+    signer.namespaces = {None: DSIG}  # type: ignore[dict-item]  # likewise
     signed = signer.sign(root, key=key, cert=[certificate])
     return etree.tostring(signed, xml_declaration=True, encoding="UTF-8")
 

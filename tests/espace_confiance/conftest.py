@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -52,10 +53,14 @@ class Signer:
     def pin(self) -> SignerPin:
         return SignerPin((self.issued.certificate,))
 
-    def sign(self, *entries: Entree, generated_us: int = NOW_US) -> bytes:
+    @cached_property
+    def key(self) -> RSAPrivateKey:
         key = load_pem_private_key(self.issued.key, None)
         assert isinstance(key, RSAPrivateKey)
-        return sign_liste(entries or ENTRIES, key, self.issued.certificate, generated_us)
+        return key
+
+    def sign(self, *entries: Entree, generated_us: int = NOW_US) -> bytes:
+        return sign_liste(entries or ENTRIES, self.key, self.issued.certificate, generated_us)
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -229,14 +227,12 @@ def test_a_faulty_entry_is_reported_and_matches_nothing(signer: Signer) -> None:
 
 def signed(root: etree._Element, signer: Signer) -> bytes:
     """Any document, properly signed: what a careless publisher could send."""
-    key = load_pem_private_key(signer.issued.key, None)
-    assert isinstance(key, RSAPrivateKey)
     tool = XMLSigner(
         signature_algorithm=SignatureMethod.RSA_SHA256,
         digest_algorithm=DigestAlgorithm.SHA256,
         c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0,
     )
-    return etree.tostring(tool.sign(root, key=key, cert=[signer.issued.certificate]))
+    return etree.tostring(tool.sign(root, key=signer.key, cert=[signer.issued.certificate]))
 
 
 HEAD = f'<ListeBlancheMSSante xmlns="{NAMESPACE}">'
@@ -258,6 +254,11 @@ DOMAINE = EVIL.decode()
             "without Nom",
         ),
         (DATE + f"<ListeDomaines>{DOMAINE.replace('<Nom>', '<Nom>a</Nom><Nom>')}</ListeDomaines>", "Nom twice"),
+        (DATE + f"<ListeDomaines>{DOMAINE.replace('<Nom>evil', '<Nom><b/>evil')}</ListeDomaines>", "markup in it"),
+        (
+            DATE + "<ListeDomaines>" + DOMAINE.replace("<Nom>", "<Nom xmlns='urn:x'>") + "</ListeDomaines>",
+            "without Nom",
+        ),
         (DATE + f"<ListeDomaines>{DOMAINE.replace('2025-01-01T', '')}</ListeDomaines>", "DateMAJ of evil"),
     ],
 )
@@ -324,8 +325,8 @@ def test_any_octets_are_refused(octets: bytes) -> None:
 
 
 def test_signing_needs_no_order(signer: Signer) -> None:
-    key = load_pem_private_key(signer.issued.key, None)
-    assert isinstance(key, RSAPrivateKey)
     certificate = signer.issued.certificate
-    assert sign_liste(ENTRIES, key, certificate, NOW_US) == sign_liste(ENTRIES[::-1], key, certificate, NOW_US)
-    assert DSIG.encode() in sign_liste((), key, certificate, NOW_US)
+    assert sign_liste(ENTRIES, signer.key, certificate, NOW_US) == sign_liste(
+        ENTRIES[::-1], signer.key, certificate, NOW_US
+    )
+    assert DSIG.encode() in sign_liste((), signer.key, certificate, NOW_US)
