@@ -86,14 +86,14 @@ def start(conn: Connection) -> None:
 def verify_chain(conn: Connection) -> str | None:
     """What is wrong with the journal, in words, or None when every row and the head are as they were written."""
     digest, expected = FIRST, 1
-    rows = conn.execute(select(journal).order_by(journal.c.seq), execution_options={"yield_per": 1000})
-    for row in rows:
-        if row.seq != expected:
-            return f"rows {expected} to {row.seq - 1} are missing"
-        digest = _chained(digest, row.seq, (row.at_us, row.action, row.actor, row.object, row.detail))
-        if not hmac.compare_digest(digest, row.hash):
-            return f"row {row.seq} was changed, or one before it removed or moved"
-        expected += 1
+    with conn.execute(select(journal).order_by(journal.c.seq), execution_options={"yield_per": 1000}) as rows:
+        for row in rows:
+            if row.seq != expected:
+                return f"rows {expected} to {row.seq - 1} are missing"
+            digest = _chained(digest, row.seq, (row.at_us, row.action, row.actor, row.object, row.detail))
+            if not hmac.compare_digest(digest, row.hash):
+                return f"row {row.seq} was changed, or one before it removed or moved"
+            expected += 1
     head = conn.execute(_HEAD).one_or_none()
     if head is None:
         return "the head of the journal is missing"

@@ -1,0 +1,154 @@
+"""Bals, delegations, patients."""
+
+from pathlib import Path
+
+import pytest
+
+from mssante.domain.address import parse_address
+from mssante.domain.bal import BalState, BalType
+from mssante.store import AlreadyExists, NotFound, Store
+from mssante.store.accounts import (
+    Identity,
+    NewBal,
+    create_bal,
+    create_bals,
+    create_patient,
+    delegate,
+    delegated_to,
+    delegations,
+    find_bal,
+    find_bals,
+    get_bal,
+    list_bals,
+    patient,
+    patients,
+    set_password_hash,
+    set_quota,
+    set_state,
+    withdraw,
+)
+from tests.mssante.store.made import DOCTOR, MATRICULE, PATIENT, make_bals
+from tests.support.clock import FakeClock
+
+IDENTITY = Identity(
+    ins=MATRICULE, nom="Pâquerette", prenoms="Ana Lou", naissance="1979-03-05", sexe="F", lieu="12151", notify="ana@exemple.test"
+)
+
+
+def test_a_bal_is_found_as_it_was_opened(store: Store, clock: FakeClock) -> None:
+    new = NewBal(
+        address=DOCTOR,
+        type=BalType.PER,
+        rpps="810001234567",
+        nom="Durand",
+        prenom="Marie",
+        profession="10",
+        liste_rouge=True,
+        password_hash="$argon2id$...",
+        quota_bytes=1000,
+    )
+    bal_id = store.write_now(create_bal, new)
+    bal = store.read_now(find_bal, parse_address(DOCTOR))
+    assert bal is not None
+    assert (bal.id, bal.address, bal.type, bal.state) == (bal_id, DOCTOR, BalType.PER, BalState.ACTIVE)
+    assert (bal.rpps, bal.nom, bal.prenom, bal.profession, bal.liste_rouge) == ("810001234567", "Durand", "Marie", "10", True)
+    assert (bal.password_hash, bal.used_bytes, bal.quota_bytes, bal.full) == ("$argon2id$...", 0, 1000, False)
+    assert (bal.created_us, bal.motif, bal.adeli, bal.finess) == (clock.now_us(), "", None, None)
+    assert store.read_now(get_bal, bal_id) == bal
+    assert store.read_now(find_bal, "nobody@cabinet.mssante.fr") is None
+    assert store.read_now(get_bal, 10_000) is None
+
+
+def test_an_address_is_given_once_for_ever(store: Store) -> None:
+    (bal_id,) = make_bals(store, "a")
+    store.write_now(set_state, bal_id, BalState.CLOSED, "départ")
+    with pytest.raises(AlreadyExists, match="a@cabinet.mssante.fr"):
+        make_bals(store, "a")
+    bal = store.read_now(get_bal, bal_id)
+    assert bal is not None
+    assert (bal.state, bal.motif) == (BalState.CLOSED, "départ")
+
+
+def test_many_bals_are_opened_all_or_none(store: Store) -> None:
+    make_bals(store, "taken")
+    with pytest.raises(AlreadyExists, match="taken"):
+        make_bals(store, "new1", "taken", "new2")
+    with pytest.raises(AlreadyExists, match="new1"):
+        make_bals(store, "new1", "new1")
+    assert [bal.address for bal in store.read_now(list_bals)] == ["taken@cabinet.mssante.fr"]
+    ids = make_bals(store, *(f"u{number:04}" for number in range(1500)))
+    found = store.read_now(find_bals, [f"u{number:04}@cabinet.mssante.fr" for number in range(1500)])
+    assert [found[f"u{number:04}@cabinet.mssante.fr"].id for number in range(1500)] == ids
+    assert store.write_now(create_bals, []) == []
+
+
+def test_listing_by_type(store: Store) -> None:
+    make_bals(store, "a")
+    store.write_now(create_bal, NewBal(address="secretariat@cabinet.mssante.fr", type=BalType.ORG, finess="750000012"))
+    assert [bal.address for bal in store.read_now(list_bals, BalType.ORG)] == ["secretariat@cabinet.mssante.fr"]
+    assert len(store.read_now(list_bals)) == 2
+
+
+def test_password_and_quota(store: Store) -> None:
+    (bal_id,) = make_bals(store, "a")
+    store.write_now(set_password_hash, bal_id, "hash")
+    store.write_now(set_quota, bal_id, 0)
+    bal = store.read_now(get_bal, bal_id)
+    assert bal is not None
+    assert (bal.password_hash, bal.quota_bytes, bal.full) == ("hash", 0, True)
+    with pytest.raises(NotFound):
+        store.write_now(set_password_hash, 10_000, "hash")
+
+
+async def test_each_change_is_hinted(store: Store) -> None:
+    bal_id, other = await store.write(
+        create_bals, [NewBal(address=f"{name}@cabinet.mssante.fr", type=BalType.PER) for name in "ab"]
+    )
+    heard: list[str] = []
+    store.hints.subscribe("bal", bal_id, lambda: heard.append("bal"))
+    store.hints.subscribe("accounts", None, lambda: heard.append("accounts"))
+    await store.write(set_state, bal_id, BalState.SUSPENDED, "signalement")
+    assert heard == ["bal", "accounts"]
+    await store.write(set_password_hash, other, "x")
+    assert heard == ["bal", "accounts", "accounts"]
+
+
+def test_delegations(store: Store) -> None:
+    shared, holder = make_bals(store, "shared", "holder")
+    store.write_now(delegate, shared, "holder@cabinet.mssante.fr", "send")
+    store.write_now(delegate, shared, "holder@cabinet.mssante.fr", "send")
+    store.write_now(delegate, shared, "810001234567", "read")
+    assert [(one.delegate, one.right) for one in store.read_now(delegations, shared)] == [
+        ("810001234567", "read"),
+        ("holder@cabinet.mssante.fr", "send"),
+    ]
+    assert store.read_now(delegations, holder) == []
+    given = store.read_now(delegated_to, ["holder@cabinet.mssante.fr", "810001234567"])
+    assert sorted((bal.id, right) for bal, right in given) == [(shared, "read"), (shared, "send")]
+    assert [right for _, right in store.read_now(delegated_to, ["810001234567"], "send")] == []
+    store.write_now(withdraw, shared, "810001234567", "read")
+    assert len(store.read_now(delegations, shared)) == 1
+
+
+def test_a_patient_is_found_by_his_address(store: Store) -> None:
+    bal_id = store.write_now(create_patient, PATIENT, IDENTITY, "hash")
+    bal = store.read_now(find_bal, PATIENT)
+    assert bal is not None
+    assert (bal.id, bal.address, bal.type, bal.nom, bal.password_hash) == (bal_id, PATIENT, BalType.PAT, "", "hash")
+    found = store.read_now(patient, bal_id)
+    assert found is not None
+    assert (found.bal, found.identity) == (bal, IDENTITY)
+    assert store.read_now(patients) == [found]
+    assert store.read_now(patient, 10_000) is None
+    with pytest.raises(AlreadyExists) as taken:
+        store.write_now(create_patient, PATIENT, IDENTITY)
+    assert MATRICULE not in str(taken.value)
+
+
+def test_no_trace_of_a_patient_in_the_files(sqlite_store: Store, tmp_path: Path) -> None:
+    sqlite_store.write_now(create_patient, PATIENT, IDENTITY)
+    sqlite_store.close()
+    raw = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())
+    assert b"ins:" in raw
+    for secret in (MATRICULE, "Pâquerette", "Ana Lou", "1979-03-05", "ana@exemple.test"):
+        assert secret.encode() not in raw
