@@ -78,8 +78,11 @@ class Story:
                 ("--operator", "Messagerie citoyenne", "--patients", "--join", str(self.cabinet.directory)),
             ),
         ):
-            told = mssante("init", str(operator.directory), *arguments, "--port-base", str(operator.port), *common)
-            self._show(f"mssante init {operator.name}", told)
+            mssante("init", str(operator.directory), *arguments, "--port-base", str(operator.port), *common)
+            self._show(
+                f"$ mssante init {operator.name} --operator {arguments[1]!r} ...",
+                f"ports {operator.port} à {operator.port + 6}",
+            )
         for operator, domain in (
             (self.cabinet, CABINET),
             (self.clinique, CLINIQUE),
@@ -107,7 +110,7 @@ class Story:
             "75115",
         )
         self._show(
-            "mssante patient create <INS>",
+            "$ mssante patient create <INS>",
             self.citoyens.run("patient", "create", ins, *identity, "--password-stdin", given=password),
         )
         self.durand = Person("Jeanne Durand", f"{ins}@patient.mssante.fr", password, self.citoyens)
@@ -117,7 +120,7 @@ class Story:
         for operator in self.operators:
             operator.serve()
         for operator in self.operators:
-            self._show(f"{operator.name}", operator.wait())
+            self._show(f"$ mssante -c {operator.name}/mssante.toml serve", operator.wait())
 
     def _exchange(self) -> None:
         martin, petit, durand = self.martin, self.petit, self.durand
@@ -139,22 +142,22 @@ class Story:
             self._read(durand, at_durand, 2, "[FIN]")
         self._title("La réponse suivante de la patiente est refusée")
         with self._smtp(durand) as session:
-            self._ask("MAIL FROM", session.mail(durand.address), 250)
-            self._ask("RCPT TO", session.rcpt(martin.address), 550, "5.7.1")
+            self._mail(session, durand.address)
+            self._rcpt(session, martin.address, 550, "5.7.1")
 
     def _too_many_recipients(self) -> None:
         self._title("Un message à 41 destinataires est refusé en entier")
         with self._smtp(self.martin) as session:
-            self._ask("MAIL FROM", session.mail(self.martin.address), 250)
+            self._mail(session, self.martin.address)
             for number in range(1, 41):
                 to = self.petit.address if number == 1 else f"destinataire{number}@{CLINIQUE}"
-                self._ask(f"RCPT TO (n° {number})", session.rcpt(to), 250, quiet=number not in (1, 40))
-            self._ask("RCPT TO (n° 41)", session.rcpt(f"destinataire41@{CLINIQUE}"), 550, "5.5.3")
+                self._rcpt(session, to, quiet=1 < number < 40)
+            self._rcpt(session, f"destinataire41@{CLINIQUE}", 550, "5.5.3")
             self._ask("DATA", session.docmd("DATA"), 554, "5.5.3")
         waiting = self.cabinet.run("queue", "list", "--json").strip()
         if waiting != "[]":
             raise DemoFailure(f"something of the refused message waits in the queue: {waiting}")
-        self._show("mssante queue list --json", waiting)
+        self._show("$ mssante queue list --json", waiting)
 
     def _strangers(self) -> None:
         self._title("Un expéditeur hors liste blanche est éconduit : certificat de l'autorité, domaine non inscrit")
@@ -163,10 +166,10 @@ class Story:
         self.cabinet.run("pki", "issue", *subject, "--kind", "serv", "--out", str(out))
         with smtplib.SMTP(HOST, self.cabinet.port, timeout=TIMEOUT_S) as session:
             self._ask("EHLO", session.ehlo("mx.inconnu.example"), 250)
-            self._ask("MAIL FROM avant TLS", session.mail("qui@inconnu.example"), 530, "5.7.0")
+            self._mail(session, "qui@inconnu.example", 530, "5.7.0")
             self._ask("STARTTLS", session.starttls(context=peer(out, self.cabinet)), 220)
             self._ask("EHLO", session.ehlo("mx.inconnu.example"), 250)
-            self._ask("MAIL FROM", session.mail("qui@inconnu.example"), 550, "5.7.1")
+            self._mail(session, "qui@inconnu.example", 550, "5.7.1")
         self._title("Un expéditeur d'une autre autorité est éconduit")
         elsewhere = self.directory / "ailleurs"
         mssante("init", str(elsewhere), "--operator", "Ailleurs", "--domain", "ailleurs.example")
@@ -181,7 +184,7 @@ class Story:
             try:
                 session.starttls(context=peer(certificates, self.cabinet))
                 session.ehlo("mx.ailleurs.example")
-                self._ask("MAIL FROM", session.mail(f"qui@{CLINIQUE}"), 550, "5.7.1")
+                self._mail(session, f"qui@{CLINIQUE}", 550, "5.7.1")
             except (ssl.SSLError, smtplib.SMTPServerDisconnected, ConnectionError) as refusal:
                 self._show("STARTTLS", f"négociation TLS refusée ({refusal})")
                 session.close()
@@ -193,11 +196,11 @@ class Story:
         with self._smtp(abuser) as smtp:
             motif = ("--motif", "sollicitations en nombre")
             self._show(
-                f"mssante regulateur clore {abuser.address}",
+                f"$ mssante regulateur clore {abuser.address}",
                 self.cabinet.run("regulateur", "clore", abuser.address, *motif),
             )
             self._show("IMAP", _bye(imap))
-            self._ask("MAIL FROM", smtp.mail(abuser.address), 421, "4.7.0")
+            self._mail(smtp, abuser.address, 421, "4.7.0")
         with self._smtp(abuser, sign_in=False) as session:
             try:
                 session.login(abuser.address, abuser.password)
@@ -209,8 +212,8 @@ class Story:
     def _evidence(self) -> None:
         self._title("Le journal et le magasin sont intacts, pendant le service")
         for operator in self.operators:
-            self._show(f"{operator.name} : mssante audit verify", operator.run("audit", "verify"))
-            self._show(f"{operator.name} : mssante verify", operator.run("verify"))
+            self._show(f"$ mssante -c {operator.name}/mssante.toml audit verify", operator.run("audit", "verify"))
+            self._show(f"$ mssante -c {operator.name}/mssante.toml verify", operator.run("verify"))
 
     def _drain(self) -> None:
         self._title("SIGTERM : chacun finit son travail et s'arrête")
@@ -220,7 +223,7 @@ class Story:
                 raise DemoFailure(
                     f"{operator.name} ended with exit {code}; its log ends with:\n{operator.last_words()}"
                 )
-            self._show(operator.name, "exit 0")
+            self._show(f"{operator.name}", "exit 0")
 
     # What the steps are made of.
 
@@ -229,10 +232,11 @@ class Story:
         self._say(f"\n{self._step:2}. {text}")
 
     def _show(self, what: str, answer: str) -> None:
-        for line in answer.strip().splitlines() or ["(rien)"]:
-            self._say(f"    {what:<34} {line}")
+        self._say(f"    {what}")
+        for line in answer.strip().splitlines():
+            self._say(f"        {line}")
 
-    def _ask(self, what: str, answer: Answer, code: int, enhanced: str = "", quiet: bool = False) -> None:
+    def _ask(self, what: str, answer: Answer, code: int, enhanced: str = "", *, quiet: bool = False) -> None:
         """Compare an SMTP answer with the promised one, and show it."""
         text = answer[1].decode("ascii", "replace").splitlines()
         said = f"{answer[0]} {text[-1] if text else ''}"
@@ -241,11 +245,19 @@ class Story:
         if not quiet:
             self._show(what, said)
 
+    def _mail(self, session: smtplib.SMTP, sender: str, code: int = 250, enhanced: str = "") -> None:
+        self._ask(f"MAIL FROM:<{sender}>", session.mail(sender), code, enhanced)
+
+    def _rcpt(
+        self, session: smtplib.SMTP, to: str, code: int = 250, enhanced: str = "", *, quiet: bool = False
+    ) -> None:
+        self._ask(f"RCPT TO:<{to}>", session.rcpt(to), code, enhanced, quiet=quiet)
+
     def _send(self, person: Person, message: EmailMessage, *to: str) -> None:
         with self._smtp(person) as session:
-            self._ask("MAIL FROM", session.mail(person.address), 250)
+            self._mail(session, person.address)
             for recipient in to:
-                self._ask("RCPT TO", session.rcpt(recipient), 250)
+                self._rcpt(session, recipient)
             self._ask("DATA", session.data(message.as_bytes(policy=SMTP)), 250)
 
     def _read(self, person: Person, session: imaplib.IMAP4_SSL, number: int, subject: str) -> EmailMessage:
@@ -255,7 +267,7 @@ class Story:
         self._show(f"{person.name} (IMAP)", f"n° {number}, de {message['From']} : {message['Subject']}")
         results = " ".join(re.findall(r"\bdkim=\w+", str(message["Authentication-Results"] or "")))
         if results:
-            self._show("", f"Authentication-Results: {results}")
+            self._say(f"        Authentication-Results: {results}")
         return message
 
     @contextmanager
@@ -280,7 +292,9 @@ class Story:
         password = secrets.token_urlsafe(12)
         _, prenom, nom = name.split()
         arguments = ("--type", "PER", "--rpps", _luhn(rpps), "--nom", nom, "--prenom", prenom, "--password-stdin")
-        self._show(f"mssante bal create {address}", operator.run("bal", "create", address, *arguments, given=password))
+        self._show(
+            f"$ mssante bal create {address}", operator.run("bal", "create", address, *arguments, given=password)
+        )
         return Person(name, address, password, operator)
 
 
