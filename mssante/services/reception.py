@@ -91,7 +91,7 @@ class Reception:
             return verdict
         if size is not None and size > self.max_size:
             return Refuse(Rule.MESSAGE_TOO_LARGE, f"{size} octets announced")
-        return MailTransaction(caller, facts, self.max_size, envid, ret, body, smtputf8)
+        return MailTransaction(caller, facts, self.max_size, size or 0, envid, ret, body, smtputf8)
 
     async def recipient(
         self, transaction: MailTransaction, address: Address, *, notify: str = "", orcpt: str = ""
@@ -109,6 +109,9 @@ class Reception:
         full = bal is not None and bal.full
         candidate = Recipient(address, local, listed, patient, bal.state if bal else None, full, state)
         verdict = decide_rcpt(facts, candidate)
+        if patient and transaction.announced > self._max_size_patient and isinstance(verdict, Accept):
+            # facts 4.5.7: told before the message travels, and for this recipient alone.
+            verdict = Refuse(Rule.MESSAGE_TOO_LARGE, f"{transaction.announced} octets announced for a patient")
         transaction.facts = facts.after_rcpt(candidate, verdict)
         if isinstance(verdict, Accept):
             if address not in transaction.recipients:

@@ -39,11 +39,12 @@ class Accepted:
 
 @dataclass(slots=True)
 class MailTransaction:
-    """RFC 5321 §3.3. ``max_size`` in octets, lowered when a patient is among the recipients."""
+    """RFC 5321 §3.3. Octets: ``max_size`` is lowered when a patient is among the recipients, ``announced`` is SIZE."""
 
     caller: Caller
     facts: Transaction
     max_size: int
+    announced: int = 0
     envid: str = ""
     ret: str = ""
     body: str = ""
