@@ -15,6 +15,7 @@ Invariants
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from signxml.exceptions import SignXMLException
 from signxml.signer import XMLSigner
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
-from tls.certificates import TlsError, load_certificates, microseconds
+from tls.certificates import TlsError, fingerprint, load_certificates, microseconds
 from tls.names import DN, DNError, Key, parse_dn
 
 NAMESPACE = "https://listeblanche.mssante.fr/schema"
@@ -186,16 +187,14 @@ def _pinned_signer(root: etree._Element, signer: SignerPin) -> x509.Certificate:
     if len(certificates) != 1:
         raise ListeRefusee("one X509Certificate expected in KeyInfo")
     try:
-        named = x509.load_pem_x509_certificate(
-            b"-----BEGIN CERTIFICATE-----\n"
-            + "\n".join((certificates[0].text or "").split()).encode("ascii", "replace")
-            + b"\n-----END CERTIFICATE-----\n"
-        )
+        der = b64decode("".join((certificates[0].text or "").split()), validate=True)
     except ValueError as fault:
         raise ListeRefusee("the signature's certificate cannot be read") from fault
-    if named not in signer.certificates:
-        raise ListeRefusee(f"signed by a certificate that is not the expected one: {named.subject.rfc4514_string()}")
-    return named
+    # Compared octet by octet: a certificate that is not ours is not even parsed.
+    for pinned in signer.certificates:
+        if pinned.public_bytes(Encoding.DER) == der:
+            return pinned
+    raise ListeRefusee(f"signed by a certificate that is not the expected one (SHA-256 {fingerprint(der)})")
 
 
 def _verified(data: bytes, certificate: x509.Certificate) -> etree._Element:

@@ -20,6 +20,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tls.names import DN, DNError, dn_of_certificate, dn_of_name
 
+_ODD_EXTENSIONS = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
 
 class TlsError(Exception):
     """A certificate, key, root or CRL file is unusable; the message names the file and the reason."""
@@ -54,7 +56,7 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
         if b"-----BEGIN" in data:
             return x509.load_pem_x509_certificates(data)
         return [x509.load_der_x509_certificate(data)]
-    except ValueError as fault:
+    except (ValueError, x509.InvalidVersion) as fault:
         raise TlsError(f"{path}: no readable certificate in it ({fault})") from fault
 
 
@@ -120,6 +122,6 @@ def operator_dn(der: bytes) -> DN | None:
     try:
         dn = dn_of_certificate(der)
         usage = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (DNError, ValueError, x509.ExtensionNotFound):
+    except (DNError, ValueError, TypeError, *_ODD_EXTENSIONS):
         return None
     return dn if ExtendedKeyUsageOID.SERVER_AUTH in usage else None

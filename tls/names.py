@@ -200,7 +200,7 @@ def dn_of_certificate(der: bytes) -> DN:
     """The subject of a DER certificate, attributes in white-list order (CN first). Raises DNError."""
     try:
         subject = x509.load_der_x509_certificate(der).subject
-    except ValueError as fault:
+    except (ValueError, TypeError, x509.InvalidVersion) as fault:
         raise DNError("the certificate cannot be read") from fault
     return dn_of_name(subject)
 
