@@ -74,7 +74,7 @@ def _parse_any(value: bytes, position: int, found: list[MailAddress]) -> None:
             continue
         position = match.end()
         if match.group(1) is not None:
-            parser.word(_PAIR.sub(rb"\1", match.group(1)), quoted=True)
+            parser.word(_PAIR.sub(rb"\1", match.group(1)))
         else:
             parser.token(token)
     parser.end_mailbox()
@@ -115,14 +115,14 @@ class _ListParser:
         self._angle = False
         self._space = False
 
-    def word(self, text: bytes, *, quoted: bool = False) -> None:
+    def word(self, text: bytes) -> None:
         if self._angle and self._spec is not None:
             self._spec.append(text)
             return
         if self._space and self._phrase:
             self._phrase.append(b" ")
         self._space = False
-        self._phrase.append(text if quoted or text else b"")
+        self._phrase.append(text)
 
     def token(self, token: bytes) -> None:
         if token.isspace():
@@ -139,7 +139,7 @@ class _ListParser:
             self._spec = []
         elif token == b",":
             self.end_mailbox()
-        elif token == b":":
+        elif token == b":" and not self.in_group:
             self.found.append(MailAddress(None, None, b"".join(self._phrase), None))
             self.in_group = True
             self._reset()

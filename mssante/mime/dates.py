@@ -9,9 +9,10 @@ from email.utils import parsedate_tz
 from typing import Final
 
 _DATE: Final = re.compile(
-    r"\s*(?:[A-Za-z]{3},)?\s*([0-9]{1,2})\s+([A-Za-z]{3})\s+([0-9]{4})\s+([0-9]{2}):([0-9]{2})(?::([0-9]{2}))?"
+    r"\s*(?:[A-Za-z]{3}\s*,)?\s*([0-9]{1,2})\s+([A-Za-z]{3})\s+([0-9]{4})\s+([0-9]{2}):([0-9]{2})(?::([0-9]{2}))?"
     r"\s+([+-])([0-9]{2})([0-9]{2})\b"
 )
+_COMMENT: Final = re.compile(r"\([^()]*\)")
 _MONTHS: Final = {
     name: number
     for number, name in enumerate(
@@ -26,6 +27,9 @@ def parse_date(value: bytes) -> tuple[int, int] | None:
     """The instant in microseconds since the epoch, and the zone in minutes east of UTC."""
     text = value[:_LONGEST].decode("latin-1")
     match = _DATE.match(text)
+    if match is None and "(" in text:
+        text = _COMMENT.sub(" ", text)
+        match = _DATE.match(text)
     if match is None:
         return _parse_obsolete(text) if text else None
     day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = match.groups()
@@ -36,7 +40,7 @@ def parse_date(value: bytes) -> tuple[int, int] | None:
 
 
 def _parse_obsolete(text: str) -> tuple[int, int] | None:
-    """Comments, named zones, two-digit years: the standard library's reader is lenient with these."""
+    """Named zones, two-digit years: the standard library's reader is lenient with these."""
     try:
         parsed = parsedate_tz(text)
     except (ValueError, IndexError, OverflowError):

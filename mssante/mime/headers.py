@@ -5,12 +5,13 @@ What must always hold:
 - A header block is taken as it came: eight-bit octets, folding, repeated, empty and misspelt fields are data. Nothing
   here raises on the content of a header, and every function is linear in its length.
 - `header_fields` gives octets of the message unchanged (RFC 3501 §6.4.5): folding, case and spacing are kept.
-- `OctetGuard` finds the same fault in the same octets however they are cut.
+- `OctetGuard` finds a fault in the same messages however they are cut.
 """
 
 import binascii
 import re
 from collections.abc import Iterable
+from encodings.aliases import aliases
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -26,6 +27,14 @@ _MESSAGE_ID: Final = re.compile(rb"<[^<>\s]++>")
 _ENCODED_WORD: Final = re.compile(rb"=\?([^?*\s]++)(?:\*[^?\s]*+)?\?([bBqQ])\?([^?]*+)\?=")
 _ESCAPED: Final = re.compile(rb"=([0-9A-Fa-f]{2})")
 _NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]+")
+# Only charsets known from the start: a stranger's name that is looked up is remembered for ever, some codecs are no
+# charsets, are quadratic (punycode) or read program text (unicode_escape), and utf-7 can make half a character.
+_NO_CHARSETS: Final = frozenset(
+    {"base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec", "rot_13", "utf_7", "uu_codec", "zlib_codec"}
+)
+_CODECS: Final = {
+    name: codec for alias, codec in aliases.items() if codec not in _NO_CHARSETS for name in (alias, codec)
+}
 _CONTROLS: Final = dict.fromkeys((*range(9), *range(10, 32), 127))
 
 
@@ -60,27 +69,24 @@ def decode_text(value: bytes) -> str:
 
 def _decode_words(value: bytes) -> str:
     pieces: list[str] = []
-    pending = b""
+    pending: list[bytes] = []
     pending_charset = ""
     position = 0
     for match in _ENCODED_WORD.finditer(value):
         between = value[position : match.start()]
         charset = match[1].decode("ascii", "replace").lower()
-        octets = _word_octets(match[2] in b"bB", match[3])
         # White space between adjacent encoded words is not text (RFC 2047 §6.2), and a character may be cut
         # between two words of one charset, so such words are joined before they are decoded.
-        adjacent = bool(pending_charset) and not between.strip()
-        if adjacent and charset == pending_charset:
-            pending += octets
-        else:
-            if pending_charset:
-                pieces.append(_decode_bytes(pending, pending_charset))
-            if not adjacent:
-                pieces.append(_decode_bytes(between, "utf-8"))
-            pending, pending_charset = octets, charset
+        adjacent = bool(pending) and not between.strip()
+        if pending and not (adjacent and charset == pending_charset):
+            pieces.append(_decode_bytes(b"".join(pending), pending_charset))
+            pending.clear()
+        if not adjacent:
+            pieces.append(_decode_bytes(between, "utf-8"))
+        pending.append(_word_octets(match[2] in b"bB", match[3]))
+        pending_charset = charset
         position = match.end()
-    if pending_charset:
-        pieces.append(_decode_bytes(pending, pending_charset))
+    pieces.append(_decode_bytes(b"".join(pending), pending_charset))
     pieces.append(_decode_bytes(value[position:], "utf-8"))
     return "".join(pieces)
 
@@ -95,9 +101,10 @@ def _word_octets(base64: bool, text: bytes) -> bytes:
 
 
 def _decode_bytes(octets: bytes, charset: str) -> str:
+    codec = _CODECS.get(charset.replace("-", "_"), "utf_8")
     try:
-        return octets.decode(charset)
-    except (LookupError, UnicodeError, ValueError):
+        return octets.decode(codec)
+    except UnicodeError:
         try:
             return octets.decode("utf-8")
         except UnicodeDecodeError:
@@ -152,9 +159,10 @@ def header_fields(header: bytes, names: Iterable[str | bytes], *, negate: bool =
     if not chosen:
         return b"\r\n"
     fields = b"\n".join(chosen)
-    if chosen[-1].endswith(b"\r"):
+    if fields.endswith(b"\r"):
         return fields + b"\n\r\n"
-    return fields + (b"\r\n\r\n" if not header.endswith(b"\n") else b"\n\r\n")
+    # Line ends of another kind, or a block cut in its last field: a line end is added, nothing is changed.
+    return fields + (b"\n\r\n" if header.endswith(b"\n") else b"\r\n\r\n")
 
 
 @lru_cache(maxsize=256)
@@ -214,9 +222,11 @@ class OctetGuard:
         return self.fault
 
     def finish(self) -> OctetFault | None:
-        """The fault of the whole message; a CR at its very end is bare."""
+        """The fault of the whole message; a CR at its very end is bare, and the last line may lack its end."""
         if self.fault is None and self._tail == b"\r":
             self.fault = OctetFault.BARE_CR
+        elif self.fault is None and 0 < self._limit < self._line:
+            self.fault = OctetFault.LONG_LINE
         return self.fault
 
     def _long_line(self, data: bytes) -> OctetFault | None:

@@ -1,0 +1,206 @@
+"""Header blocks as they come from the world."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mssante.domain.transaction import HeaderFacts
+from mssante.mime.headers import (
+    MAX_REFERENCES,
+    OctetFault,
+    OctetGuard,
+    decode_text,
+    find_bare_newline,
+    header_facts,
+    header_fields,
+    message_ids,
+)
+
+HEADER = (
+    b"Received: from a.test\r\n\tby b.test; Sat, 22 Nov 2025 10:00:00 +0100\r\n"
+    b"FROM:  Jean <jean@clinique.test>\r\n"
+    b"To: h@cabinet.test,\r\n  s@cabinet.test\r\n"
+    b"Subject:\r\n =?utf-8?q?compte_rendu?=\r\n"
+    b"to: x@y.test\r\n"
+    b"\r\n"
+)
+
+FIELDS = [
+    (("Subject",), b"Subject:\r\n =?utf-8?q?compte_rendu?=\r\n\r\n"),
+    (
+        ("TO", b"from"),
+        b"FROM:  Jean <jean@clinique.test>\r\nTo: h@cabinet.test,\r\n  s@cabinet.test\r\nto: x@y.test\r\n\r\n",
+    ),
+    (("Cc",), b"\r\n"),
+    ((), b"\r\n"),
+]
+
+
+@pytest.mark.parametrize(("names", "expected"), FIELDS)
+def test_header_fields(names: tuple[str | bytes, ...], expected: bytes) -> None:
+    assert header_fields(HEADER, names) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ((), HEADER),
+        (("received", "to"), b"FROM:  Jean <jean@clinique.test>\r\nSubject:\r\n =?utf-8?q?compte_rendu?=\r\n\r\n"),
+        (("received", "from", "to", "subject"), b"\r\n"),
+    ],
+)
+def test_header_fields_not(names: tuple[str, ...], expected: bytes) -> None:
+    assert header_fields(HEADER, names, negate=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (b"To : a\r\n\r\n", b"To : a\r\n\r\n"),
+        (b"To:\r\n\r\n", b"To:\r\n\r\n"),
+        (b"To: a", b"To: a\r\n\r\n"),
+        (b"To: a\r\n", b"To: a\r\n\r\n"),
+        (b"To: a\n b\nX: y\n\n", b"To: a\n b\n\r\n"),
+        (b" stray\r\nTo: a\r\n\r\n", b"To: a\r\n\r\n"),
+        (b"To: a\r\nno field\r\n go on\r\n\r\n", b"To: a\r\n\r\n"),
+        (b"", b"\r\n"),
+    ],
+)
+def test_odd_headers(header: bytes, expected: bytes) -> None:
+    assert header_fields(header, ("to",)) == expected
+
+
+TEXTS = [
+    (b"plain", "plain"),
+    (b"", ""),
+    (b"caf\xc3\xa9", "café"),
+    (b"caf\xe9", "café"),
+    (b"=?utf-8?q?caf=C3=A9?=", "café"),
+    (b"=?UTF-8?Q?[FIN]?=", "[FIN]"),
+    (b"=?utf-8?b?W0ZJTl0=?=", "[FIN]"),
+    (b"=?utf-8*fr?q?a_b?=", "a b"),
+    (b"a =?utf-8?q?b?= c", "a b c"),
+    (b"=?utf-8?q?a?= \t =?utf-8?q?b?=", "ab"),
+    (b"=?utf-8?q?=C3?= =?utf-8?q?=A9?=", "é"),  # a character may not be cut (RFC 2047 §5), yet it is
+    (b"=?utf-8?b?w6?= =?utf-8?b?qQ==?=", "é"),
+    (b"=?utf-8?b?w6?=", "Ã"),
+    (b"=?windows-1252?q?=80?= =?utf-8?q?=C3=A9?=", "€é"),
+    (b"=?iso-8859-15?Q?=A4?=", "€"),
+    (b"=?inconnu?q?caf=C3=A9?=", "café"),
+    (b"=?punycode?q?caf-dma?=", "caf-dma"),
+    (b"=?utf-8?q?a=0D=0ABcc:_x?=", "aBcc: x"),
+    (b"=?utf-8?b?%%%?=", ""),
+    (b"=?utf-8?q?never ended", "=?utf-8?q?never ended"),
+    (b"=?mbcs?q?x?= =?utf-7?q?+2AA-?=", "x+2AA-"),
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), TEXTS)
+def test_decode_text(value: bytes, expected: str) -> None:
+    assert decode_text(value) == expected
+
+
+_WORDS = st.builds(
+    lambda charset, encoding, text: b"=?" + charset + b"?" + encoding + b"?" + text + b"?=",
+    st.sampled_from(
+        [b"utf-8", b"latin1", b"utf-16", b"utf-7", b"iso-2022-jp", b"hz", b"gb18030", b"hex", b"\xff", b"x"]
+    ),
+    st.sampled_from([b"q", b"B"]),
+    st.binary(max_size=30).map(lambda octets: octets.replace(b"?", b"")),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(_WORDS, st.binary(max_size=10))).map(b" ".join))
+def test_any_octets_become_text(value: bytes) -> None:
+    decode_text(value).encode("utf-8")  # no half characters: cards and databases hold UTF-8
+
+
+def test_facts() -> None:
+    header = (
+        b"From: Jean <Jean@Clinique.test>,\r\n s@clinique.test\r\n"
+        b"Subject: =?utf-8?q?_[FI?= =?utf-8?q?N]?=\r\n"
+        b"X-MSS-MES: FIN\r\n"
+        b"Message-ID: <m1@clinique.test>\r\n"
+        b"References: <a@x.test>\r\n <b@x.test>\r\n"
+        b"In-Reply-To: <b@x.test>\r\n\r\n"
+    )
+    assert header_facts(header) == HeaderFacts(
+        subject=" [FIN]",
+        x_mss_mes="FIN",
+        from_addresses=("Jean@Clinique.test", "s@clinique.test"),
+        message_id="<m1@clinique.test>",
+        references=("<a@x.test>", "<b@x.test>"),
+    )
+
+
+@pytest.mark.parametrize("header", [b"", b"\r\n", b":\r\n\r\n", b"From\r\n\r\n", b"\xff\xfe\x00"])
+def test_facts_of_next_to_nothing(header: bytes) -> None:
+    assert header_facts(header) == HeaderFacts()
+
+
+def test_facts_see_every_sender() -> None:
+    """A second From, or a second address in one, is not hidden from the rule that judges senders."""
+    facts = header_facts(b"From: a@x.test\r\nFrom: groupe: b@x.test;\r\n\r\n")
+    assert facts.from_addresses == ("a@x.test", "b@x.test")
+
+
+def test_references_fall_back_to_in_reply_to_and_are_bounded() -> None:
+    assert header_facts(b"In-Reply-To: <a@x.test>\r\n\r\n").references == ("<a@x.test>",)
+    many = b" ".join(b"<%d@x.test>" % number for number in range(1_000))
+    assert message_ids(many)[-1] == "<999@x.test>"
+    assert len(message_ids(many)) == MAX_REFERENCES
+
+
+OCTETS = [
+    (b"", None),
+    (b"text\r\n", None),
+    (b"no line end", None),
+    (b"\r\n\r\n", None),
+    (b"a\rb\r\n", OctetFault.BARE_CR),
+    (b"a\r", OctetFault.BARE_CR),
+    (b"a\r\r\n", OctetFault.BARE_CR),
+    (b"a\nb\r\n", OctetFault.BARE_LF),
+    (b"\n", OctetFault.BARE_LF),
+    (b"a\r\n\nb", OctetFault.BARE_LF),
+    (b"a\0b\r\n", OctetFault.NUL),
+    (b"x" * 998 + b"\r\n", None),
+    (b"x" * 999 + b"\r\n", OctetFault.LONG_LINE),
+    (b"\r\n" + b"x" * 1_000, OctetFault.LONG_LINE),
+    (b"short\r\n" * 1_000 + b"x" * 998 + b"\r\n" + b"y" * 998, None),
+    (b"short\r\n" * 1_000 + b"x" * 998 + b"\r\n" + b"y" * 999 + b"\r\n", OctetFault.LONG_LINE),
+]
+
+
+@pytest.mark.parametrize(("data", "expected"), OCTETS)
+@pytest.mark.parametrize("step", [1, 2, 3, 997, 1_000_000])
+def test_octets(data: bytes, expected: OctetFault | None, step: int) -> None:
+    guard = OctetGuard()
+    for start in range(0, len(data), step):
+        guard.feed(data[start : start + step])
+    assert guard.finish() is expected
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from((b"\r\n", b"\r", b"\n", b"x", b"xxx", b"\0"))).map(b"".join), st.integers(1, 9))
+def test_octets_fault_or_none_for_every_cut(data: bytes, step: int) -> None:
+    """The reference: no NUL, every CR before LF and every LF after CR, no line of more than five octets."""
+    lines = data.split(b"\r\n")
+    bad = any(len(line) > 5 or set(line) & set(b"\r\n\0") for line in lines)
+    guard = OctetGuard(limit=5)
+    for start in range(0, len(data), step):
+        guard.feed(data[start : start + step])
+    assert (guard.finish() is not None) == bad
+
+
+def test_lines_of_any_length_when_asked() -> None:
+    guard = OctetGuard(limit=0)
+    assert guard.feed(b"x" * 100_000) is None
+
+
+def test_a_cr_at_the_end_waits_for_what_follows() -> None:
+    assert find_bare_newline(b"a\r") is None
+    assert find_bare_newline(b"\nb", b"a\r") is None
+    assert find_bare_newline(b"", b"a\r") is OctetFault.BARE_CR
+    assert find_bare_newline(b"b", b"\r") is OctetFault.BARE_CR
+    assert find_bare_newline(b"\n", b"a") is OctetFault.BARE_LF
