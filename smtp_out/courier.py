@@ -34,7 +34,6 @@ from smtp_out.routing import NoRoute, Routing
 
 log = structlog.get_logger("smtp_out")
 
-_STORE_PAUSE = 2.0
 _POLL = 60.0
 
 
@@ -49,6 +48,7 @@ class CourierSettings:
     keep_seconds: float = 10.0
     messages_per_connection: int = 1000
     pause_seconds: float = 30.0
+    store_pause_seconds: float = 2.0
     timeouts: Timeouts = field(default_factory=Timeouts)
 
 
@@ -118,7 +118,7 @@ class Courier:
                     pause = await self._take_due()
                 except StoreError as error:
                     log.warning("queue_unavailable", reason=str(error))
-                    pause = _STORE_PAUSE
+                    pause = self._settings.store_pause_seconds
                 if pause > 0:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._wake.wait(), pause)
@@ -371,7 +371,7 @@ class Courier:
                 break
             except (StoreUnavailable, StoreFull) as error:
                 log.warning("outcome_not_stored_yet", message=delivery.message_id, reason=str(error))
-                await asyncio.sleep(_STORE_PAUSE)
+                await asyncio.sleep(self._settings.store_pause_seconds)
             except StoreError as error:
                 log.error("outcome_not_stored", message=delivery.message_id, reason=str(error))
                 break

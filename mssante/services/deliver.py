@@ -161,7 +161,7 @@ class Deliveries:
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Calls `callback` after each commit that touched the queue; the answer ends that."""
-        return self._store.hints.subscribe("queue", None, lambda _: callback())
+        return self._store.hints.subscribe("queue", None, callback)
 
     async def next_due_us(self) -> int | None:
         """When the queue is worth looking at: perhaps in the past, None when it is empty."""

@@ -2,6 +2,7 @@
 
 import ssl
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,15 @@ from espace_confiance.development import (
     join_trust_space,
 )
 from espace_confiance.holder import EspaceConfiance
+from mssante.domain.bal import BalType
+from mssante.store import Store
+from mssante.store.accounts import NewBal, create_bal
+from tests.smtp_out.office import CABINET, CLINIQUE, EHPAD, PATIENTS, SENDER, Office
+from tests.support.clock import FakeClock
 from tls.contexts import Contexts
 
 # OpenSSL compares certificates with the machine's clock, so they are made "now".
 NOW_US = time.time_ns() // 1000
-CABINET, CLINIQUE = "cabinet.mssante.fr", "clinique.mssante.fr"
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     clinique = join_trust_space(
         place / "clinique",
         place / "cabinet",
-        Operator("CLINIQUE DU PARC", "mx.clinique.mssante.fr", (CLINIQUE, "ehpad.mssante.fr"), port=2600),
+        Operator("CLINIQUE DU PARC", "mx.clinique.mssante.fr", (CLINIQUE, EHPAD, PATIENTS), port=2600),
         now_us=NOW_US,
     )
     for name, cn, expired, revoked in (
@@ -89,3 +94,23 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         now_us=NOW_US,
     )
     return World(place, cabinet, clinique)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(NOW_US)
+
+
+@pytest.fixture
+def office(tmp_path: Path, clock: FakeClock, world: World) -> Iterator[Office]:
+    store = Store.open(
+        "sqlite:///mssante.db",
+        "file:contents",
+        bytes(range(32)),
+        clock=clock,
+        base=tmp_path,
+        patient_domains=frozenset({PATIENTS}),
+    )
+    bal_id = store.write_now(create_bal, NewBal(address=SENDER, type=BalType.PER))
+    yield Office(tmp_path, store, clock, world.outbound, world.espace(), bal_id)
+    store.close()

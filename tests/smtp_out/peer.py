@@ -119,7 +119,7 @@ class Peer:
             self._open -= 1
 
     async def _serve(self, session: Session) -> None:
-        sender, recipients, commands = "", list[str](), list[str]()
+        sender, begun, recipients, commands = "", False, list[str](), list[str]()
         while (command := await session.line()) != "QUIT":
             commands.append(command)
             answer = next((text for start, text in self.answers.items() if command.startswith(start)), "")
@@ -141,16 +141,20 @@ class Peer:
                     return
                 if final.startswith("2"):
                     self.received.append(Received(sender, recipients, content, commands))
-                sender, recipients, commands = "", [], []
+                sender, begun, recipients, commands = "", False, [], []
                 await session.say(final)
             elif command == "RSET":
-                sender, recipients, commands = "", [], []
+                sender, begun, recipients, commands = "", False, [], []
                 await session.say("250 2.0.0 ok")
             else:
                 verb, _, rest = command.partition(":<")
                 address = rest.partition(">")[0]
                 if verb == "MAIL FROM":
                     sender = address
+                    begun = True
+                elif not begun:
+                    await session.say("503 5.5.1 MAIL first")
+                    continue
                 else:
                     assert verb == "RCPT TO"
                     recipients.append(address)

@@ -9,10 +9,9 @@ import pytest
 from smtp_out.connection import Connection, ConnectionLost, Timeouts
 from smtp_out.dialogue import Envelope, EnvelopeRecipient, Fault, Lost
 from smtp_out.replies import Reply
-from tests.smtp_out.conftest import CLINIQUE, World
+from tests.smtp_out.conftest import World
+from tests.smtp_out.office import CLINIQUE, QUICK
 from tests.smtp_out.peer import Peer, Session, scripted
-
-QUICK = Timeouts(connect=5, greeting=5, handshake=5, command=5, data=5, block=5, final=5, goodbye=1)
 
 
 def envelope(*names: str, size: int = 20) -> Envelope:
