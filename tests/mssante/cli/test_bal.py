@@ -1,0 +1,219 @@
+"""`mssante bal`: the life of a mailbox from the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from mssante.store import Store
+from mssante.store.accounts import find_bal, list_bals
+from mssante.store.journal import entries
+from tests.mssante.cli.conftest import INS, RPPS, TRAITS, Operator
+
+
+def test_a_new_mailbox_is_listed(operator: Operator) -> None:
+    ended = operator(
+        *("bal", "create", "Claire.Martin@Cabinet.test", "--type", "per", "--rpps", f"8{RPPS}", "--nom", "Martin"),
+        *("--prenom", "Claire", "--profession", "10", "--liste-rouge"),
+    )
+    assert (ended.code, ended.err) == (0, "")
+    (row,) = operator("bal", "list", "--json").json
+    created = row.pop("created")
+    assert created.endswith("Z")
+    assert row == {
+        "address": "claire.martin@cabinet.test",
+        "type": "PER",
+        "state": "active",
+        "rpps": RPPS,
+        "adeli": None,
+        "finess": None,
+        "nom": "Martin",
+        "prenom": "Claire",
+        "profession": "10",
+        "liste_rouge": True,
+        "used_bytes": 0,
+        "quota_bytes": None,
+    }
+    assert "claire.martin@cabinet.test" in operator("bal", "list").out
+
+
+def test_passwords_are_kept_as_argon2_hashes_only(operator: Operator, store: Store) -> None:
+    address = operator.bal("a", "--password-stdin", given="Mot de passe é\nnot this line\n")
+    first = store.read_now(find_bal, address)
+    assert first is not None
+    assert first.password_hash is not None
+    assert first.password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert operator("bal", "password", address, "--password-stdin", given="autre\n").code == 0
+    second = store.read_now(find_bal, address)
+    assert second is not None
+    assert second.password_hash != first.password_hash
+    assert not [entry for entry in store.read_now(entries) if "argon2" in str(entry.detail)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("bal", "create", "no address", "--type", "PER"), "address: 'no address'"),
+        (("bal", "create", "a@other.test", "--type", "PER"), "not hosted here (cabinet.test)"),
+        (("bal", "create", "a\x07@cabinet.test", "--type", "PER"), "address:"),
+        (("bal", "create", "a@cabinet.test", "--type", "PAT"), "type: PAT: one of PER, ORG, APP"),
+        (("bal", "create", "a@cabinet.test", "--type", "PER", "--rpps", "80000000019"), "rpps: '80000000019'"),
+        (("bal", "create", "a@cabinet.test", "--type", "ORG", "--finess", "12"), "finess: '12'"),
+        (("bal", "create", "a@cabinet.test", "--type", "PER", "--nom", "a\nb"), "nom: must be printable"),
+        (("bal", "create", "a@cabinet.test", "--type", "PER", "--password-stdin"), "one line of printable text"),
+        (("bal", "create", "a@cabinet.test"), "Missing option '--type'"),
+        (("bal", "password", "a@cabinet.test"), "--password-stdin"),
+        (("bal", "delegate", "a@cabinet.test", "--to", "12", "--right", "read"), "an address or an RPPS"),
+        (("bal", "delegate", "a@cabinet.test", "--to", "b@cabinet.test", "--right", "own"), "one of read, write, send"),
+    ],
+)
+def test_wrong_usage(operator: Operator, arguments: tuple[str, ...], says: str) -> None:
+    ended = operator(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    (line,) = ended.lines
+    assert line.startswith("mssante: ")
+    assert says in line
+
+
+def test_every_fault_of_one_mailbox_is_told(operator: Operator) -> None:
+    ended = operator("bal", "create", "a@other.test", "--type", "X", "--finess", "1", "--rpps", "2")
+    assert ended.code == 2
+    assert len(ended.lines) == 4
+
+
+@pytest.mark.parametrize("command", ["show", "suspend", "reopen", "close", "password", "delegate"])
+def test_an_unknown_mailbox(operator: Operator, command: str) -> None:
+    more = {
+        "suspend": ("--motif", "x"),
+        "close": ("--motif", "x"),
+        "password": ("--password-stdin",),
+        "delegate": ("--to", RPPS, "--right", "read"),
+    }
+    ended = operator("bal", command, "nobody@cabinet.test", *more.get(command, ()), given="x\n")
+    assert (ended.code, ended.lines) == (1, ["mssante: no such mailbox: nobody@cabinet.test"])
+
+
+def test_an_address_is_given_once_for_ever(operator: Operator) -> None:
+    address = operator.bal()
+    assert operator("bal", "create", address, "--type", "ORG").code == 1
+    assert operator("bal", "close", address, "--motif", "départ").code == 0
+    ended = operator("bal", "create", address, "--type", "ORG")
+    assert (ended.code, ended.lines) == (1, [f"mssante: the address {address} is taken"])
+
+
+def test_states(operator: Operator, store: Store) -> None:
+    address = operator.bal()
+
+    def state() -> str:
+        shown = operator("bal", "show", address, "--json").json
+        return f"{shown['state']}: {shown['motif']}"
+
+    assert operator("bal", "suspend", address, "--motif", "congé").code == 0
+    assert state() == "suspended: congé"
+    assert operator("bal", "suspend", address, "--motif", "x").code == 1
+    assert operator("bal", "reopen", address).code == 0
+    assert state() == "active: "
+    assert operator("bal", "close", address, "--motif", "retraite").code == 0
+    assert state() == "closed: retraite"
+    assert operator("bal", "reopen", address).code == 1
+    assert operator("bal", "password", address, "--password-stdin", given="x").code == 1
+    actions = [entry.action for entry in store.read_now(entries)]
+    assert actions == ["bal.opened", "bal.suspended", "bal.reopened", "bal.closed"]
+
+
+def test_delegations_are_shown(operator: Operator) -> None:
+    address = operator.bal()
+    assert operator("bal", "delegate", address, "--to", RPPS, "--right", "send").code == 0
+    assert operator("bal", "delegate", address, "--to", "Sec@cabinet.test", "--right", "read").code == 0
+    rights = operator("bal", "show", address, "--json").json["delegations"]
+    assert {(one["to"], one["right"]) for one in rights} == {(RPPS, "send"), ("sec@cabinet.test", "read")}
+
+
+def test_citizens_are_not_among_the_professionals(operator: Operator) -> None:
+    assert operator("patient", "create", INS, *TRAITS).code == 0
+    assert operator("bal", "list", "--json").json == []
+
+
+# bal import
+
+
+def csv(directory: Path, text: str, encoding: str = "utf-8") -> str:
+    file = directory / "bals.csv"
+    file.write_text(text, encoding=encoding)
+    return str(file)
+
+
+def test_import(operator: Operator, store: Store, tmp_path: Path) -> None:
+    file = csv(
+        tmp_path,
+        f"Address,type,rpps,nom,prenom,liste-rouge,password\na@cabinet.test,PER,{RPPS},Étienne,,oui,secret\n"
+        '\nb@cabinet.test,org,,"Durand, Fils\nsuite",,non,\n'.replace("\nsuite", ""),
+    )
+    ended = operator("bal", "import", file, "--json")
+    assert (ended.code, ended.json) == (0, {"opened": 2})
+    bals = {bal.address: bal for bal in store.read_now(list_bals)}
+    assert (bals["a@cabinet.test"].nom, bals["a@cabinet.test"].liste_rouge) == ("Étienne", True)
+    assert (bals["a@cabinet.test"].password_hash or "").startswith("$argon2id$")
+    assert (bals["b@cabinet.test"].nom, bals["b@cabinet.test"].password_hash) == ("Durand, Fils", None)
+
+
+def test_import_as_spreadsheets_save_it(operator: Operator, tmp_path: Path) -> None:
+    file = csv(tmp_path, "address;type;nom\r\na@cabinet.test;PER;Martin\r\n", encoding="utf-8-sig")
+    assert operator("bal", "import", file).out == "1 opened\n"
+
+
+def test_import_names_every_faulty_line_and_opens_nothing(operator: Operator, store: Store, tmp_path: Path) -> None:
+    operator.bal("taken")
+    good = "x{}@cabinet.test,PER,,Martin\n"
+    file = csv(
+        tmp_path,
+        "address,type,finess,nom\n" + good.format(1) + "y@cabinet.test,ROI,1,Martin\n"  # 3: two faults
+        'z@cabinet.test,PER,,"a\nb"\n'  # 4 and 5
+        "nowhere,PER,,Martin\n"  # 6
+        "x1@cabinet.test,PER,,Martin\n"  # 7
+        "v@cabinet.test,PER\n" + good.format(2),  # 8
+    )
+    ended = operator("bal", "import", file)
+    assert ended.code == 1
+    told = [line.removeprefix(f"mssante: {file}:").split(":")[0:2] for line in ended.lines[:-1]]
+    assert [(line, key.strip()) for line, key in told] == [
+        ("3", "type"),
+        ("3", "finess"),
+        ("4", "nom"),
+        ("6", "address"),
+        ("7", "address"),
+        ("8", "2 fields under 4 columns"),
+    ]
+    assert "nothing was imported" in ended.lines[-1]
+    assert [bal.address for bal in store.read_now(list_bals)] == ["taken@cabinet.test"]
+
+
+def test_import_names_the_lines_of_taken_addresses(operator: Operator, store: Store, tmp_path: Path) -> None:
+    operator.bal("taken")
+    file = csv(tmp_path, "address,type\na@cabinet.test,PER\ntaken@cabinet.test,PER\n")
+    ended = operator("bal", "import", file)
+    assert ended.code == 1
+    assert ended.lines[0] == f"mssante: {file}:3: address: taken@cabinet.test is taken"
+    assert len(store.read_now(list_bals)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", ":1: the header"),
+        ("address,type\n", "no line after its header"),
+        ("address,kind\na@cabinet.test,PER\n", ":1: the header"),
+        ("address,type,type\n", ":1: the header"),
+        ('address,type\n"a@cabinet.test,PER\n', "not CSV"),
+    ],
+)
+def test_import_of_something_else(operator: Operator, tmp_path: Path, text: str, says: str) -> None:
+    ended = operator("bal", "import", csv(tmp_path, text))
+    assert ended.code == 2
+    (line,) = ended.lines
+    assert says in line
+
+
+def test_import_of_no_text(operator: Operator, tmp_path: Path) -> None:
+    assert "not UTF-8" in operator("bal", "import", csv(tmp_path, "é", encoding="latin-1")).err
+    ended = operator("bal", "import", str(tmp_path / "none.csv"))
+    assert (ended.code, len(ended.lines)) == (2, 1)
