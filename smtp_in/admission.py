@@ -15,6 +15,10 @@ class Admission:
         self.count = 0
         """Connections open now."""
 
+    def adopt(self, total: int, per_address: int) -> None:
+        """Other limits, for those who come from now on."""
+        self._total, self._per_address = total, per_address
+
     def enter(self, address: str) -> bool:
         """Counts one more from ``address`` and says yes, or says no and counts nothing."""
         here = self._open.get(address, 0)

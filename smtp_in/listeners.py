@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 import structlog
@@ -20,10 +19,11 @@ from mssante.domain.verdict import Rule
 from mssante.services.reception import Reception
 from smtp_in.admission import Admission
 from smtp_in.answers import REFUSALS
-from smtp_in.server import Connection
+from smtp_in.server import Connection, Door
 from smtp_in.settings import SmtpInSettings
 from tls.contexts import Contexts
 
+_BACKLOG: Final = 512
 _GRACE_S: Final = 5.0
 _log = structlog.get_logger("smtp_in")
 
@@ -35,6 +35,7 @@ class Listeners:
         self._reception, self._settings = reception, settings
         self.ports: dict[str, int] = {}
         self._servers: list[asyncio.Server] = []
+        self._admissions: list[Admission] = []
         self._connections: set[Connection] = set()
 
     @property
@@ -42,32 +43,27 @@ class Listeners:
         """Open now."""
         return len(self._connections)
 
+    def adopt(self, settings: SmtpInSettings) -> None:
+        """Changed limits and times hold for the connections that begin from now on; hosts and ports stay."""
+        self._settings = settings
+        for admission in self._admissions:
+            admission.adopt(settings.connections, settings.connections_per_ip)
+
     async def open(
-        self,
-        name: str,
-        port: int,
-        edge: Edge,
-        context: Callable[[], ssl.SSLContext],
-        *,
-        implicit_tls: bool = False,
+        self, name: str, port: int, edge: Edge, context: Callable[[], ssl.SSLContext], *, implicit_tls: bool = False
     ) -> None:
         """One more door. Raises OSError when the port is not to be had."""
-        settings = self._settings
-        admission = Admission(settings.connections, settings.connections_per_ip)
-        factory = partial(
-            Connection,
-            edge,
-            self._reception,
-            settings,
-            context,
-            admission,
-            self._connections,
-            implicit_tls=implicit_tls,
-        )
+        admission = Admission(self._settings.connections, self._settings.connections_per_ip)
+        door = Door(edge, context, admission, implicit_tls)
+
+        def connection() -> Connection:
+            return Connection(door, self._reception, self._settings, self._connections)
+
         server = await asyncio.get_running_loop().create_server(
-            factory, settings.host, port, reuse_port=settings.reuse_port or None, backlog=512
+            connection, self._settings.host, port, reuse_port=self._settings.reuse_port or None, backlog=_BACKLOG
         )
         self._servers.append(server)
+        self._admissions.append(admission)
         self.ports[name] = server.sockets[0].getsockname()[1]
 
     async def drain(self, timeout: float) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import structlog
@@ -73,24 +74,25 @@ class Gone(Exception):
     """The peer is no longer there, or will say no more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What all connections of a port have in common."""
+
+    edge: Edge
+    context: Callable[[], ssl.SSLContext]
+    """Asked at each handshake, so that changed certificates count from the next one on."""
+    admission: Admission
+    implicit_tls: bool
+
+
 class Connection(SMTP):
-    """One client. ``context`` is asked at each handshake, so that changed certificates count from the next one on."""
+    """One client. It is in ``connections`` from its admission to its end."""
 
     def __init__(
-        self,
-        edge: Edge,
-        reception: Reception,
-        settings: SmtpInSettings,
-        context: Callable[[], ssl.SSLContext],
-        admission: Admission,
-        connections: set[Connection],
-        *,
-        implicit_tls: bool,
+        self, door: Door, reception: Reception, settings: SmtpInSettings, connections: set[Connection]
     ) -> None:
         super().__init__(None, hostname=settings.hostname, loop=asyncio.get_running_loop())
-        self._edge, self._reception, self._settings = edge, reception, settings
-        self._context, self._admission, self._connections = context, admission, connections
-        self._implicit_tls = implicit_tls
+        self._door, self._reception, self._settings, self._connections = door, reception, settings, connections
         self._framer = Framer(sasl.MAX_LINE)
         self._answers: list[bytes] = []
         self._unsent = 0
@@ -122,16 +124,16 @@ class Connection(SMTP):
         """A client. Counted in, or told that there are too many and closed."""
         self._raw = self._live = cast(asyncio.Transport, transport)
         self._peer = (transport.get_extra_info("peername") or ("?",))[0]
-        self._session_log = _log.bind(peer=self._peer, edge=str(self._edge))
-        if not self._admission.enter(self._peer):
+        self._session_log = _log.bind(peer=self._peer, edge=str(self._door.edge))
+        if not self._door.admission.enter(self._peer):
             self._session_log.warning("smtp_in.too_many_connections")
-            if not self._implicit_tls:
+            if not self._door.implicit_tls:
                 self._raw.write(REFUSALS[Rule.SESSION_TOO_MANY])
             self._lost = True
             self._raw.close()
             return
         self._connections.add(self)
-        self._dialogue = Dialogue(self._edge, self._reception, self._settings, self._peer, self._session_log)
+        self._dialogue = Dialogue(self._door.edge, self._reception, self._settings, self._peer, self._session_log)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -164,8 +166,11 @@ class Connection(SMTP):
     # --- time ------------------------------------------------------------------------------------------------------
 
     def _reset_timeout(self, duration: float | None = None) -> None:
-        """A deadline is a number; the one timer of the connection looks at it when it fires, and is never moved."""
+        """A deadline is a number that the connection's one timer looks at when it fires; mostly nothing is armed."""
         self._deadline = self.loop.time() + (duration or self._settings.command_timeout_s)
+        if self._timeout_handle is not None and self._timeout_handle.when() > self._deadline:
+            self._timeout_handle.cancel()
+            self._timeout_handle = None
         if self._timeout_handle is None:
             self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
 
@@ -250,9 +255,9 @@ class Connection(SMTP):
 
     async def _handle_client(self) -> None:
         """The whole life of the connection; aiosmtpd's reads lines by LF and tells the peer its exceptions."""
-        ending = "closed"
+        ending, linger = "gone", True
         try:
-            if self._implicit_tls:
+            if self._door.implicit_tls:
                 await self._secure()
             self._say(f"220 {self._settings.hostname} ESMTP MSSante\r\n".encode("ascii"))
             while True:
@@ -263,42 +268,48 @@ class Connection(SMTP):
                     await self._send()
         except Farewell as farewell:
             self._say(farewell.answer)
-            ending = farewell.answer[:9].decode("ascii")
+            ending, linger = farewell.answer[:9].decode("ascii"), farewell.answer is not BYE
         except Gone:
-            ending = "gone"
+            pass
         except Exception:  # noqa: BLE001  # the peer is told that something failed here, and nothing of it
             self._session_log.exception("smtp_in.fault")
             self._say(FAULT)
             ending = "fault"
         finally:
-            await self._close(ending)
+            self._session_log.info("smtp_in.session_closed", ending=ending, errors=self._errors)
+            try:
+                await self._close(linger)
+            finally:
+                self._door.admission.leave(self._peer)
+                self._connections.discard(self)
 
-    async def _close(self, ending: str) -> None:
+    async def _close(self, linger: bool) -> None:
+        """Sends what is to be sent, and closes."""
         if self._unwatch is not None:
             self._unwatch()
         self._flush()
-        if self._live is self._raw and not self._lost:
-            await self._linger()
-        self._live.close()
-        if self._timeout_handle is not None:
-            self._timeout_handle.cancel()
-        self._admission.leave(self._peer)
-        self._connections.discard(self)
-        self._session_log.info("smtp_in.session_closed", ending=ending, errors=self._errors)
+        try:
+            if linger and self._live is self._raw:
+                await self._linger()
+        finally:
+            self._live.close()
+            if self._timeout_handle is not None:
+                self._timeout_handle.cancel()
 
     async def _linger(self) -> None:
-        """Closing a socket with unread octets in it resets it, and the last answer may never be read."""
-        self._live.write_eof()
+        """In clear, closing a socket with unread octets in it resets it, and the last answer may never be read."""
+        try:
+            self._live.write_eof()
+        except OSError:
+            return  # reset by the peer, which asyncio will tell us next
         self._reset_timeout(_LINGER_S)
-        while not self._eof and not self._lost:
+        while not self._eof and not self._lost and self.loop.time() < self._deadline:
             self._framer.take()
             if self._reading_paused:
                 self._reading_paused = False
                 self._live.resume_reading()
             self._waiter = self.loop.create_future()
             await self._waiter
-            if self.loop.time() >= self._deadline:
-                return
 
     async def _command(self, line: bytes | LineFault) -> None:
         if isinstance(line, LineFault):
@@ -350,7 +361,7 @@ class Connection(SMTP):
             secured = await self.loop.start_tls(
                 self._live,
                 self,
-                self._context(),
+                self._door.context(),
                 server_side=True,
                 ssl_handshake_timeout=self._settings.handshake_timeout_s,
                 ssl_shutdown_timeout=_LINGER_S,

@@ -8,6 +8,8 @@ import ssl
 import struct
 from collections.abc import Iterable
 
+from cryptography import x509
+
 
 class Client:
     """One connection to the server under test, which runs in the same loop."""
@@ -60,6 +62,33 @@ class Client:
     async def rest(self) -> bytes:
         """Everything until the server closes."""
         return await self._reader.read()
+
+    async def rest_or_reset(self) -> bytes:
+        """The same, a cut connection being an end like another."""
+        try:
+            return await self.rest()
+        except (ConnectionError, ssl.SSLError):
+            return b""
+
+    def write(self, data: bytes) -> None:
+        """Sends as fast as the server takes it, without waiting."""
+        self._writer.write(data)
+
+    def write_and_half_close(self, data: bytes) -> None:
+        """Nothing lies between the last octet and the end of what is sent."""
+        self._writer.write(data)
+        self.half_close()
+
+    def stop_reading(self) -> None:
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined]  # a write transport by its annotation only
+
+    @property
+    def certificate_name(self) -> str:
+        """The server's certificate: its subject, RFC 4514."""
+        ssl_object: ssl.SSLObject = self._writer.get_extra_info("ssl_object")
+        der = ssl_object.getpeercert(binary_form=True)
+        assert der is not None
+        return x509.load_der_x509_certificate(der).subject.rfc4514_string()
 
     def half_close(self) -> None:
         """The TCP connection's other half: nothing more is sent, answers may still come."""

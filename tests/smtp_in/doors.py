@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import ssl
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from smtp_in.listeners import Listeners
+from smtp_in.settings import SmtpInSettings
 from tests.smtp_in.client import Client
 from tests.smtp_in.reception import PASSWORD
 from tls.authority import Authority, Kind, Subject
@@ -23,6 +26,13 @@ class Pki:
     directory: Path
     authority: Authority
     now_us: int
+
+    @classmethod
+    def create(cls, directory: Path) -> Pki:
+        now_us = time.time_ns() // 1000  # OpenSSL compares certificates with the machine's clock
+        made = cls(directory, Authority.create(directory / "authority", now_us), now_us)
+        (directory / "ca.pem").write_bytes(made.authority.roots)
+        return made
 
     def issue(self, name: str, *, kind: Kind = Kind.SERV, expired: bool = False, revoked: bool = False) -> None:
         subject = Subject(cn=f"mx.{name}.mssante.test", ou="300012345600012", o=name.upper())
@@ -55,11 +65,19 @@ class Doors:
 
     listeners: Listeners
     pki: Pki
+    clients: list[Client] = field(default_factory=list)
+
+    def settings(self, **changed: Any) -> SmtpInSettings:
+        """Those in force, some changed."""
+        return replace(self.listeners._settings, **changed)
 
     async def connect(self, door: str) -> Client:
         """A connection, its greeting not yet read."""
-        context = self.pki.client(None) if door == "submissions" else None
-        return await Client.connect(self.listeners.ports[door], context)
+        return await self.connect_with(door, self.pki.client(None) if door == "submissions" else None)
+
+    async def connect_with(self, door: str, context: ssl.SSLContext | None) -> Client:
+        self.clients.append(await Client.connect(self.listeners.ports[door], context))
+        return self.clients[-1]
 
     async def mx(self, certificate: str | None = "clinique") -> Client:
         """Another operator after STARTTLS and EHLO."""

@@ -1,5 +1,6 @@
-"""A Reception that remembers in memory, for the tests of the protocol alone: what is asked, it notes; what it is told to
-answer, it answers. The real one is driven in `test_real_reception.py`.
+"""A Reception that remembers in memory, for the tests of the protocol alone.
+
+What is asked, it notes; what it is told to answer, it answers. The real one is driven in `test_real_reception.py`.
 """
 
 from __future__ import annotations

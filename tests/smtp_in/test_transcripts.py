@@ -1,4 +1,4 @@
-"""Every dialogue of ``transcripts/``, its octets sent whole, one by one, and cut at random: the answers are the same."""
+"""Every dialogue of ``transcripts/``: octets sent whole, one by one, and cut at random have the same answers."""
 
 from __future__ import annotations
 

@@ -111,5 +111,3 @@ async def play(transcript: Transcript, doors: Doors, reception: MemoryReception,
             assert reply and all(line.startswith(rest) for line in reply), f"{reply} is not {rest}"
         else:
             assert await client.rest() == b""
-    if client is not None:
-        client.close()
