@@ -73,8 +73,8 @@ class EspaceConfiance:
         """Verify a list (XML, or the same in gzip), put it in force here and at this operator's path.
 
         signer: PEM of another signer to pin from now on; it replaces the configured signer's file, so that the list is
-        still good at the next start. Raises ListeRefusee with the reason (then nothing has changed), or OSError when the
-        file cannot be written.
+        still good at the next start. Raises ListeRefusee with the reason (then nothing has changed), or OSError when
+        the file cannot be written.
         """
         with self._lock:
             data = _plain(_read(source, self._max_bytes), self._max_bytes)
