@@ -168,16 +168,16 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     operator, listen = settings.operator, settings.listen
     if not operator.name.strip() or not operator.name.isprintable():
         yield "operator", "name", "must be printable text"
+    for key in ("domains", "patient_domains"):
+        for domain in getattr(operator, key):
+            if not _HOSTNAME.match(domain) or "." not in domain:
+                yield "operator", key, f"{domain!r} is not a domain: lower-case letters, digits, hyphens and dots"
     if not _HOSTNAME.match(operator.hostname):
         yield (
             "operator",
             "hostname",
             f"{operator.hostname!r} is not a host name: lower-case letters, digits, hyphens and dots",
         )
-    for key in ("domains", "patient_domains"):
-        for domain in getattr(operator, key):
-            if not _HOSTNAME.match(domain) or "." not in domain:
-                yield "operator", key, f"{domain!r} is not a domain: lower-case letters, digits, hyphens and dots"
     if not settings.own_domains:
         yield "operator", "domains", "no domain is hosted: name one here, or a patient_domain"
     if operator.patient_domain and operator.patient_domain not in operator.patient_domains:

@@ -68,10 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _told(error.lines(), USAGE)
     except typer.TyperException as error:
         return _misused(error)
-    except BrokenPipeError:
-        # The reader of our listing (head, less) has seen enough.
-        sys.stderr.close()
-        return 0
     except (KeyboardInterrupt, typer.Abort):
         return _told(["interrupted"], 130)
     return result if isinstance(result, int) else 0

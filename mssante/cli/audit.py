@@ -2,7 +2,7 @@
 
 import typer
 
-from mssante.cli.frame import Failure, Json, details, open_store, settings_of
+from mssante.cli.frame import Failure, Json, details, open_store, say, settings_of
 
 app = typer.Typer(help="The tamper-evident journal.", no_args_is_help=True)
 
@@ -25,7 +25,7 @@ def verify(context: typer.Context, as_json: Json = False) -> None:
     if fault is not None:
         raise Failure(f"journal: {fault}: tampered with, or partly lost: keep the store and its backups as they are")
     if not as_json:
-        print("the journal is whole")
+        say("the journal is whole")
 
 
 def verify_store(context: typer.Context, as_json: Json = False) -> None:

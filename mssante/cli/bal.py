@@ -19,6 +19,7 @@ from mssante.cli.frame import (
     listing,
     open_store,
     password_of_stdin,
+    say,
     settings_of,
 )
 
@@ -58,7 +59,7 @@ def create(
     if password_stdin:
         entry = entry._replace(password=password_of_stdin())
     _open(settings, [entry])
-    print(f"{entry.address} opened")
+    say(f"{entry.address} opened")
 
 
 @app.command("import")
@@ -80,7 +81,7 @@ def import_(
     if as_json:
         details({"opened": len(lines)}, as_json)
     else:
-        print(f"{len(lines)} opened")
+        say(f"{len(lines)} opened")
 
 
 @app.command("list")
@@ -114,7 +115,7 @@ def suspend(context: typer.Context, address: AddressArgument, motif: Motif) -> N
     from mssante.services import bals
 
     _change(context, bals.suspend, address, motif)
-    print(f"{address} suspended")
+    say(f"{address} suspended")
 
 
 @app.command()
@@ -123,7 +124,7 @@ def reopen(context: typer.Context, address: AddressArgument, motif: Motif = "") 
     from mssante.services import bals
 
     _change(context, bals.reopen, address, motif)
-    print(f"{address} reopened")
+    say(f"{address} reopened")
 
 
 @app.command()
@@ -132,7 +133,7 @@ def close(context: typer.Context, address: AddressArgument, motif: Motif) -> Non
     from mssante.services import bals
 
     _change(context, bals.close, address, motif)
-    print(f"{address} closed")
+    say(f"{address} closed")
 
 
 @app.command()
@@ -149,7 +150,7 @@ def delegate(
         raise Failure(f"--right {right}: one of {', '.join(RIGHTS)}", USAGE)
     whom = _delegate(to)
     _change(context, give_right, address, whom, right)
-    print(f"{whom} may {right} on {address}")
+    say(f"{whom} may {right} on {address}")
 
 
 @app.command()
@@ -163,7 +164,7 @@ def password(context: typer.Context, address: AddressArgument, password_stdin: P
     wanted, hashed = address_of(address), hashes(settings, [password_of_stdin()])[0]
     with open_store(settings) as store:
         store.write_now(change_password, wanted, str(hashed), actor())
-    print(f"{address}: password changed")
+    say(f"{address}: password changed")
 
 
 def hashes(settings: "Settings", passwords: Sequence[str]) -> list[str | None]:

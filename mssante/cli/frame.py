@@ -126,11 +126,20 @@ def iso(time_us: int | None) -> str | None:
     return datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def say(text: str) -> None:
+    """A result, on stdout. A reader that has seen enough (head, less) and went away is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+
+
 def show_json(value: Any) -> None:
     """One JSON value on stdout."""
     import msgspec
 
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def listing(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
@@ -145,8 +154,7 @@ def listing(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
         *([_cell(value) for value in row.values()] for row in rows),
     ]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    say("\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in table))
 
 
 def details(record: Mapping[str, Any], as_json: bool) -> None:
@@ -155,8 +163,7 @@ def details(record: Mapping[str, Any], as_json: bool) -> None:
         show_json(record)
         return
     width = max(map(len, record), default=0)
-    for key, value in record.items():
-        print(f"{key.replace('_', ' '):<{width}}  {_cell(value)}")
+    say("\n".join(f"{key.replace('_', ' '):<{width}}  {_cell(value)}" for key, value in record.items()))
 
 
 def _cell(value: Any) -> str:

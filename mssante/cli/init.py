@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from mssante.cli.frame import REFUSED, USAGE, Failure, open_store
+from mssante.cli.frame import REFUSED, USAGE, Failure, open_store, say
 
 if TYPE_CHECKING:
     from mssante.config import Settings
@@ -52,7 +52,7 @@ def init(
         raise Failure(
             f"{error.filename or directory}: {error.strerror}: choose a directory to write in", USAGE
         ) from None
-    print(f"{directory / 'mssante.toml'}: serve it with mssante -c {directory / 'mssante.toml'} serve")
+    say(f"{directory / 'mssante.toml'}: serve it with mssante -c {directory / 'mssante.toml'} serve")
 
 
 def _operator(

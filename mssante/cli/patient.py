@@ -19,6 +19,7 @@ from mssante.cli.frame import (
     listing,
     open_store,
     password_of_stdin,
+    say,
     settings_of,
 )
 
@@ -69,7 +70,7 @@ def create(
     hashed = hashes(settings, [password_of_stdin()])[0] if password_stdin else None
     with open_store(settings) as store:
         store.write_now(open_patient, address, identity, hashed, actor())
-    print("the citizen's mailbox is opened")
+    say("the citizen's mailbox is opened")
 
 
 @app.command("list")
@@ -106,7 +107,7 @@ def close(context: typer.Context, ins: InsArgument, motif: Motif) -> None:
     address = _address(settings, ins)
     with open_store(settings) as store:
         store.write_now(bals.close, address, motif, actor())
-    print("the citizen's mailbox is closed")
+    say("the citizen's mailbox is closed")
 
 
 def _patient(conn: "Conn", address: "Address") -> "Patient | None":

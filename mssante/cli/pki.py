@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mssante.cli.frame import REFUSED, USAGE, Failure, settings_of
+from mssante.cli.frame import REFUSED, USAGE, Failure, say, settings_of
 
 app = typer.Typer(help="Further certificates of a development trust space, for tests.", no_args_is_help=True)
 
@@ -56,4 +56,4 @@ def issue(
         raise Failure(str(error), REFUSED) from None
     except OSError as error:
         raise Failure(f"{out}: {error.strerror}: name a directory that can be written", USAGE) from None
-    print(f"{out / 'cert.pem'}\n{out / 'cert.key'}")
+    say(f"{out / 'cert.pem'}\n{out / 'cert.key'}")

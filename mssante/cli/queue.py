@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mssante.cli.frame import USAGE, Failure, Json, actor, details, iso, listing, open_store, settings_of
+from mssante.cli.frame import USAGE, Failure, Json, actor, details, iso, listing, open_store, say, settings_of
 
 if TYPE_CHECKING:
     from mssante.store.queue import QueueItem
@@ -59,7 +59,7 @@ def retry(
         done = store.write_now(queue.retry, None if item is None else [item])
     if item is not None:
         _done(done, item, "waits", "queued")
-    print(f"{done} due now")
+    say(f"{done} due now")
 
 
 @app.command()
@@ -110,7 +110,7 @@ def _act(context: typer.Context, item: int, step: Callable[..., int], *said: str
 def _done(done: int, item: int, needed: str, said: str) -> None:
     if not done:
         raise Failure(f"queue: no item {item} that {needed}: see mssante queue list")
-    print(f"{item} {said}")
+    say(f"{item} {said}")
 
 
 def _row(item: "QueueItem") -> dict[str, Any]:

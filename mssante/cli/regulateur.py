@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mssante.cli.frame import Json, Motif, actor, address_of, iso, listing, open_store, settings_of
+from mssante.cli.frame import Json, Motif, actor, address_of, iso, listing, open_store, say, settings_of
 
 app = typer.Typer(help="Abuse: closing and reopening accounts.", no_args_is_help=True)
 
@@ -20,7 +20,7 @@ def clore(context: typer.Context, address: AddressArgument, motif: Motif) -> Non
     from mssante.services import bals
 
     _act(context, bals.close, address, motif)
-    print("closed")
+    say("closed")
 
 
 @app.command()
@@ -29,7 +29,7 @@ def rouvrir(context: typer.Context, address: AddressArgument, motif: Motif = "")
     from mssante.services import bals
 
     _act(context, bals.reopen_by_regulator, address, motif)
-    print("reopened")
+    say("reopened")
 
 
 @app.command()

@@ -1,0 +1,168 @@
+"""`mssante regulateur`, `audit`, `verify`, `doctor`, `pki`: the operator's own surveillance."""
+
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mssante.store import Store
+from tests.mssante.cli.conftest import INS, TRAITS, Operator, Run
+
+
+def test_closing_and_reopening(operator: Operator) -> None:
+    address = operator.bal()
+    assert operator("regulateur", "rouvrir", address).code == 1
+    assert operator("regulateur", "clore", address, "--motif", "envois en nombre").code == 0
+    shown = operator("bal", "show", address, "--json").json
+    assert (shown["state"], shown["motif"]) == ("closed", "envois en nombre")
+    assert operator("bal", "reopen", address).code == 1
+    assert operator("regulateur", "clore", address, "--motif", "x").code == 1
+    assert operator("regulateur", "rouvrir", address, "--motif", "recours").code == 0
+    assert operator("bal", "show", address, "--json").json["state"] == "active"
+    acts = operator("regulateur", "journal", "--json").json
+    assert [(act["action"], act["account"], act["motif"]) for act in acts] == [
+        ("bal.closed", address, "envois en nombre"),
+        ("bal.reopened", address, "recours"),
+    ]
+    assert all(act["actor"].startswith("regulateur:") for act in acts)
+
+
+def test_what_its_operator_closed_stays_closed(operator: Operator) -> None:
+    address = operator.bal()
+    operator("bal", "close", address, "--motif", "départ")
+    ended = operator("regulateur", "rouvrir", address)
+    assert (ended.code, len(ended.lines)) == (1, 1)
+    assert operator("regulateur", "journal", "--json").json == []
+
+
+def test_a_citizens_account(operator: Operator) -> None:
+    operator("patient", "create", INS, *TRAITS)
+    assert operator("regulateur", "clore", f"{INS}@patient.mssante.fr", "--motif", "abus").code == 0
+    assert INS not in operator("regulateur", "journal").out
+
+
+def test_a_motif_is_needed(operator: Operator) -> None:
+    assert operator("regulateur", "clore", operator.bal()).code == 2
+    assert operator("regulateur", "clore", "nobody@cabinet.test", "--motif", "x").code == 1
+
+
+def test_a_whole_store(operator: Operator, store: Store) -> None:
+    operator.bal()
+    assert operator("audit", "verify").code == 0
+    assert operator("audit", "verify", "--json").json == {"whole": True, "fault": None}
+    assert operator("verify").code == 0
+    assert operator("verify", "--json").json["whole"] is True
+
+
+def test_a_journal_that_was_tampered_with(operator: Operator) -> None:
+    import sqlite3
+
+    address = operator.bal()
+    with sqlite3.connect(operator.directory / "data" / "mssante.db") as database:
+        database.execute("UPDATE journal SET object = 'somebody@cabinet.test' WHERE object = ?", (address,))
+    database.close()
+    for command in (("audit", "verify"), ("verify",)):
+        ended = operator(*command)
+        assert ended.code == 1
+        assert "row 1" in ended.err
+    assert operator("audit", "verify", "--json").json["whole"] is False
+
+
+# doctor
+
+
+def findings(operator: Operator) -> dict[str, str]:
+    return {f"{one['check']}: {one['finding']}": one["verdict"] for one in operator("doctor", "--json").json}
+
+
+@pytest.fixture
+def quiet(operator: Operator) -> Operator:
+    """On ports that nothing takes."""
+    file = operator.directory / "mssante.toml"
+    text = file.read_text()
+    for port in (2500, 2501, 2502, 2503, 2504, 2506):
+        text = text.replace(f" = {port}\n", f" = {_free_port()}\n")
+    file.write_text(text)
+    return operator
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def test_all_is_well(quiet: Operator) -> None:
+    ended = quiet("doctor")
+    assert (ended.code, ended.err) == (0, "")
+    assert set(findings(quiet).values()) == {"ok"}
+
+
+def test_faults_are_all_shown(quiet: Operator) -> None:
+    for name in ("pki/operator.pem", "pki/dkim.key", "pki/crl.pem", "espace/listeblanche.xml", "pki/master.key"):
+        (quiet.directory / name).write_text("nonsense")
+    ended = quiet("doctor")
+    assert (ended.code, ended.err) == (1, "")
+    faulty = {what.partition(":")[0] for what, verdict in findings(quiet).items() if verdict == "fault"}
+    assert faulty == {"certificate", "revocation", "white list", "dkim", "store"}
+
+
+def test_a_port_that_is_taken(quiet: Operator) -> None:
+    port = quiet.settings.listen.imap
+    with socket.create_server(("127.0.0.1", port)):
+        assert quiet("doctor").code == 1
+        assert [what for what, verdict in findings(quiet).items() if verdict == "fault"] == [
+            f"port: imap 127.0.0.1:{port} is taken by another program, or not permitted: change [listen] or restart"
+        ]
+
+
+# pki
+
+
+def certificate(file: Path) -> str:
+    return subprocess.run(
+        ["openssl", "x509", "-in", file, "-noout", "-subject", "-ext", "extendedKeyUsage"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+SUBJECT = ("--cn", "mx.autre.test", "--ou", "1750000002", "--o", "Autre")
+
+
+def test_certificates_for_tests(operator: Operator, tmp_path: Path) -> None:
+    for kind, client_only in (("serv", False), ("org", True)):
+        out = tmp_path / kind
+        ended = operator("pki", "issue", *SUBJECT, "--kind", kind, "--out", str(out))
+        assert (ended.code, ended.out.split()) == (0, [str(out / "cert.pem"), str(out / "cert.key")])
+        text = certificate(out / "cert.pem")
+        assert "CN = mx.autre.test" in text
+        assert ("TLS Web Server Authentication" not in text) is client_only
+        assert (out / "cert.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_expired_and_revoked(operator: Operator, tmp_path: Path) -> None:
+    roots, crl = operator.directory / "pki" / "ca.pem", operator.directory / "pki" / "crl.pem"
+    for option, says in (("--expired", "has expired"), ("--revoked", "revoked")):
+        out = tmp_path / option.strip("-")
+        assert operator("pki", "issue", *SUBJECT, option, "--out", str(out)).code == 0
+        checked = subprocess.run(
+            ["openssl", "verify", "-crl_check", "-CAfile", roots, "-CRLfile", crl, out / "cert.pem"],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert checked.returncode != 0
+        assert says in checked.stdout + checked.stderr
+
+
+def test_certificates_refused(operator: Operator, run: Run, tmp_path: Path) -> None:
+    assert operator("pki", "issue", *SUBJECT, "--expired", "--revoked", "--out", str(tmp_path / "a")).code == 2
+    assert operator("pki", "issue", *SUBJECT, "--kind", "ps", "--out", str(tmp_path / "a")).code == 2
+    assert operator("pki", "issue", *SUBJECT, "--out", str(tmp_path / "a")).code == 0
+    again = operator("pki", "issue", *SUBJECT, "--out", str(tmp_path / "a"))
+    assert (again.code, len(again.lines)) == (1, 1)
+    (tmp_path / "file").write_text("")
+    assert operator("pki", "issue", *SUBJECT, "--out", str(tmp_path / "file" / "x")).code == 2
