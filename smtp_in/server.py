@@ -167,7 +167,7 @@ class Connection(SMTP):
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """A deadline is a number that the connection's one timer looks at when it fires; mostly nothing is armed."""
-        self._deadline = self.loop.time() + (duration or self._settings.command_timeout_s)
+        self._deadline = self.loop.time() + (duration or self._settings.delivery_timeout_s)
         if self._timeout_handle is not None and self._timeout_handle.when() > self._deadline:
             self._timeout_handle.cancel()
             self._timeout_handle = None
@@ -242,7 +242,7 @@ class Connection(SMTP):
             await self._waiter
         finally:
             self._waiter = None
-            self._reset_timeout(self._settings.delivery_timeout_s)
+            self._reset_timeout()
 
     async def _line(self) -> bytes | LineFault:
         while (line := self._framer.line()) is None:
@@ -357,6 +357,7 @@ class Connection(SMTP):
     async def _secure(self) -> None:
         """The handshake, by asyncio's own call: aiosmtpd's leaves a failed one unnoticed by `connection_lost`."""
         self._flush()
+        self._reset_timeout(self._settings.handshake_timeout_s + _LINGER_S)
         try:
             secured = await self.loop.start_tls(
                 self._live,

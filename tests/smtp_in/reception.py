@@ -43,6 +43,7 @@ class MemoryReception:
         self.said: list[Said] = []
         self.refusals: dict[str, Refuse | Defer] = {}
         self.max_recipients = 40
+        self.password = PASSWORD
         self.holding: asyncio.Event | None = None
         self.finishing = asyncio.Event()
         """Set when a `finish` has begun."""
@@ -71,7 +72,7 @@ class MemoryReception:
         assert peer == "127.0.0.1"
         if login in self.refusals:
             return self.refusals[login]
-        if password != PASSWORD:
+        if password != self.password:
             return Refuse(Rule.AUTH_REFUSED, "wrong password")
         caller = Caller(Edge.SUBMISSION)
         self._logins = {**getattr(self, "_logins", {}), id(caller): (caller, login)}
