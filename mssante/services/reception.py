@@ -23,7 +23,7 @@ from mssante.services.transaction import Accepted, Caller, MailTransaction, Trac
 from mssante.store import Store, StoreError
 from mssante.store.accounts import Bal, find_bal
 from mssante.store.exchanges import exchange
-from tls.names import dn_of_certificate
+from tls.certificates import operator_dn
 
 REMEMBERED_BALS = 50_000
 
@@ -57,7 +57,7 @@ class Reception:
 
     def peer_speaker(self, der: bytes | None) -> Caller:
         """The operator behind a verified client certificate (DER); it speaks for the domains listed with its DN."""
-        return Caller(Edge.MX, dn=dn_of_certificate(der) if der else None)
+        return Caller(Edge.MX, dn=operator_dn(der) if der else None)
 
     async def sign_in(self, login: str, password: str, *, peer: str) -> Caller | Refuse | Defer:
         try:
