@@ -15,7 +15,7 @@ from typing import TypeVar, TypeVarTuple
 from sqlalchemy import Connection
 
 from mssante.store.contents import ContentRef, Contents, PendingContent
-from mssante.store.engines import Database, translated
+from mssante.store.engines import Database, LostConnection, discard, translated
 from mssante.store.errors import StoreError
 from mssante.store.hints import Hint, Hints
 from mssante.store.keys import Keys
@@ -71,8 +71,11 @@ class Store:
             raise StoreError("contents must be file:folder")
         keys = Keys(master_key, patient_domains)
         database = Database(database_url, base, keys)
-        with database.connect() as conn:
+        conn = database.connect()
+        try:
             bring_up_to_date(database, conn, keys)
+        finally:
+            discard(conn)
         contents = Contents(base / contents_url.removeprefix("file:"), keys, cache_bytes=cache_bytes)
         return cls(database, contents, keys, clock, publish=publish, readers=readers)
 
@@ -104,17 +107,24 @@ class Store:
 
     def read_now(self, fn: Callable[[Connection, *Args], T], *args: *Args) -> T:
         """`read` for callers without an event loop; blocks."""
+        try:
+            return self._read(fn, args)
+        except LostConnection:
+            return self._read(fn, args)
+
+    def _read(self, fn: Callable[[Connection, *Args], T], args: tuple[*Args]) -> T:
         conn = self._reading_connection()
         try:
             self._database.begin_read(conn)
-            return fn(conn, *args)
+            result = fn(conn, *args)
+            self._database.rollback(conn)
         except Exception as error:
             known = translated(error)
+            self._recover(conn)
             if known is None:
                 raise
             raise known from error
-        finally:
-            self._end_read(conn)
+        return result
 
     async def read_content(self, ref: ContentRef, start: int = 0, length: int | None = None) -> bytes:
         """`contents.read`, from memory at once or else in a reader thread."""
@@ -129,19 +139,19 @@ class Store:
             self._listener.close()
         self._readers.shutdown(wait=True)
         for conn in self._opened:
-            conn.close()
+            discard(conn)
         self.contents.close()
         self._database.engine.dispose()
 
     def _reading_connection(self) -> Connection:
         conn: Connection | None = getattr(self._connections, "conn", None)
         if conn is None:
-            conn = self._connections.conn = self._database.connect()
+            conn = self._connections.conn = self._database.connect_reader()
             self._opened.append(conn)
         return conn
 
-    def _end_read(self, conn: Connection) -> None:
-        """A connection that cannot end its transaction is dropped; the thread's next read opens another."""
+    def _recover(self, conn: Connection) -> None:
+        """Ends a failed read; a connection that cannot do that is dropped, and the thread's next read opens another."""
         try:
             self._database.rollback(conn)
         except Exception as error:
@@ -149,8 +159,7 @@ class Store:
                 raise
             self._connections.conn = None
             self._opened.remove(conn)
-            conn.invalidate()
-            conn.close()
+            discard(conn)
 
     def _listen(self) -> None:
         """From the first subscription on, hear what other processes commit (for SQLite the writer thread looks)."""

@@ -51,6 +51,7 @@ class Database:
                 parsed,
                 isolation_level="AUTOCOMMIT",
                 poolclass=NullPool,
+                pool_reset_on_return=None,
                 execution_options={"keys": keys},
                 connect_args={"connect_timeout": 10},
             )
@@ -63,6 +64,13 @@ class Database:
             return self.engine.connect()
         except DBAPIError as error:
             raise StoreUnavailable(f"the database cannot be reached: {_first_line(error.orig)}") from error
+
+    def connect_reader(self) -> Connection:
+        """A new connection that cannot write."""
+        conn = self.connect()
+        if self.is_sqlite:
+            run(conn, "PRAGMA query_only=ON")
+        return conn
 
     def begin_write(self, conn: Connection, *, durable: bool) -> None:
         """Starts a write transaction; without `durable` its commit keeps order but may lose the last moments."""
@@ -87,6 +95,12 @@ class Database:
             run(conn, "ROLLBACK")
 
 
+def discard(conn: Connection) -> None:
+    """Closes the connection, also one whose other end is gone."""
+    conn.invalidate()
+    conn.close()
+
+
 def run(conn: Connection, statement: str) -> None:
     """A statement of transaction control, straight to the driver (about 1 µs instead of 10)."""
     driver: Any = conn.connection.driver_connection
@@ -95,33 +109,40 @@ def run(conn: Connection, statement: str) -> None:
 
 def translated(error: BaseException) -> StoreError | None:
     """The store's word for a driver's error: StoreFull, TryAgain, LostConnection, StoreUnavailable or StoreError;
-    None for errors that do not come from the database. The text names no parameter."""
+    None for an error that does not come from the database. The text names no parameter."""
     driver = error.orig if isinstance(error, DBAPIError) else error
-    state = getattr(driver, "sqlstate", None)
-    code = getattr(driver, "sqlite_errorcode", None)
-    text = _first_line(driver)
     if isinstance(driver, pysqlite3.Error):
-        lowered = text.lower()
-        if "is full" in lowered:
-            return StoreFull("no room left for the database")
-        if "locked" in lowered:
-            return StoreUnavailable("the database is busy: another process holds it")
-        if "disk i/o" in lowered or "unable to open" in lowered or "readonly" in lowered:
-            return StoreUnavailable(f"the database cannot be used: {text}")
-        return StoreError(f"{type(driver).__name__}: {text}" + (f" ({code})" if code else ""))
-    if state is not None or (isinstance(error, DBAPIError)):
-        if state in ("40001", "40P01"):
-            return TryAgain("another process was in the way")
-        if state is not None and state.startswith("53"):
-            return StoreFull("no room left for the database") if state == "53100" else StoreUnavailable(text)
-        if (
-            state is None
-            or state.startswith(("08", "57P"))
-            or (isinstance(error, DBAPIError) and error.connection_invalidated)
-        ):
-            return LostConnection(f"the database went away: {text}")
-        return StoreError(f"{type(driver).__name__} {state}")
+        return _of_sqlite(driver)
+    if any(kind.__name__ == "Error" and kind.__module__.startswith("psycopg") for kind in type(driver).__mro__):
+        return _of_postgresql(driver)
     return None
+
+
+def _of_sqlite(error: BaseException) -> StoreError:
+    text = _first_line(error)
+    lowered = text.lower()
+    if "is full" in lowered:
+        return StoreFull("no room left for the database")
+    if "locked" in lowered:
+        return StoreUnavailable("the database is busy: another process holds it")
+    if any(sign in lowered for sign in ("disk i/o", "unable to open", "readonly")):
+        return StoreUnavailable(f"the database cannot be used: {text}")
+    return StoreError(f"{type(error).__name__}: {text}")
+
+
+def _of_postgresql(error: BaseException | None) -> StoreError:
+    """By SQLSTATE; psycopg gives none when the connection itself has failed."""
+    state: str | None = getattr(error, "sqlstate", None)
+    kind = type(error).__name__
+    if state in ("40001", "40P01"):
+        return TryAgain("another process was in the way")
+    if state == "53100":
+        return StoreFull("no room left for the database")
+    if (state is None and kind == "OperationalError") or (state or "").startswith(("08", "57P")):
+        return LostConnection(f"the database went away: {_first_line(error)}")
+    if state is not None and state.startswith(("53", "58")):
+        return StoreUnavailable(f"the database cannot be used: {_first_line(error)}")
+    return StoreError(f"{kind} {state or ''}".rstrip())
 
 
 def _first_line(error: BaseException | None) -> str:
@@ -145,6 +166,7 @@ def _sqlite(url: URL, base: Path, keys: Keys) -> Engine:
         module=pysqlite3,
         isolation_level="AUTOCOMMIT",
         poolclass=NullPool,
+        pool_reset_on_return=None,
         execution_options={"keys": keys},
         connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False, "cached_statements": 256},
     )

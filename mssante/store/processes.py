@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
-from mssante.store.engines import Database, translated
+from mssante.store.engines import Database, discard, translated
 from mssante.store.hints import Hint
 from mssante.store.schema import hint as hints_table
 
@@ -93,18 +93,24 @@ class PostgresHints:
     def _listen(self, heard: Callable[[Sequence[Hint]], None]) -> None:
         while not self._stopping.is_set():
             try:
-                with self._database.connect() as conn:
-                    driver: Any = conn.connection.driver_connection
-                    driver.execute(f"LISTEN {CHANNEL}")
-                    while not self._stopping.is_set():
-                        for notify in driver.notifies(timeout=0.5, stop_after=1):
-                            origin, hints = json.loads(notify.payload)
-                            if origin != self._origin:
-                                heard([(kind, key) for kind, key in hints])
+                conn = self._database.connect()
+                try:
+                    self._pass_on(conn, heard)
+                finally:
+                    discard(conn)
             except Exception as error:
                 if translated(error) is None:
                     raise
                 self._stopping.wait(1.0)
+
+    def _pass_on(self, conn: Connection, heard: Callable[[Sequence[Hint]], None]) -> None:
+        driver: Any = conn.connection.driver_connection
+        driver.execute(f"LISTEN {CHANNEL}")
+        while not self._stopping.is_set():
+            for notify in driver.notifies(timeout=0.5, stop_after=1):
+                origin, hints = json.loads(notify.payload)
+                if origin != self._origin:
+                    heard([(kind, key) for kind, key in hints])
 
 
 def _payloads(origin: str, hints: list[Hint]) -> list[str]:

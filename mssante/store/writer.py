@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from mssante.store import journal
 from mssante.store.contents import Contents, PendingContent
-from mssante.store.engines import Database, LostConnection, TryAgain, run, translated
+from mssante.store.engines import Database, LostConnection, TryAgain, discard, run, translated
 from mssante.store.errors import StoreError, StoreFull, StoreUnavailable
 from mssante.store.hints import Hint, Hints
 from mssante.store.keys import Keys
@@ -173,7 +173,7 @@ class Writer:
                 self._carry_out(group)
                 self._hear()
         if self._conn is not None:
-            self._conn.close()
+            discard(self._conn)
 
     def _carry_out(self, group: list[Write]) -> None:
         self._settle(group)
@@ -284,8 +284,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - the first error is the one to tell; this one only ends the connection
             _log.warning("a database connection is replaced: %s", error)
             self._conn = None
-            conn.invalidate()
-            conn.close()
+            discard(conn)
 
     def _answer(self, group: list[Write]) -> None:
         """Resolves the futures, one call into each loop, then fires the hints."""

@@ -46,7 +46,9 @@ def touch(tx: Tx, *statements: object) -> None:
 
 
 def row(store: Store, seq: int) -> dict[str, object]:
-    return dict(store.read_now(lambda conn: conn.execute(journal.select().where(journal.c.seq == seq)).mappings().one()))
+    return dict(
+        store.read_now(lambda conn: conn.execute(journal.select().where(journal.c.seq == seq)).mappings().one())
+    )
 
 
 def rehashed_head(store: Store) -> object:

@@ -63,8 +63,18 @@ def test_an_item_says_all_that_sending_needs(store: Store, clock: FakeClock) -> 
         "b@clinique.test",
         "clinique.test",
     )
-    assert (item.state, item.due_us, item.attempts, item.lease_owner) == (QueueState.LEASED, clock.now_us() + MINUTE, 0, "me")
-    assert (item.notify, item.orcpt, item.envid, item.ret) == (Notify.FAILURE, "rfc822;b@clinique.test", "QQ314159", "HDRS")
+    assert (item.state, item.due_us, item.attempts, item.lease_owner) == (
+        QueueState.LEASED,
+        clock.now_us() + MINUTE,
+        0,
+        "me",
+    )
+    assert (item.notify, item.orcpt, item.envid, item.ret) == (
+        Notify.FAILURE,
+        "rfc822;b@clinique.test",
+        "QQ314159",
+        "HDRS",
+    )
     assert (item.created_us, item.expires_us, item.last_reply) == (clock.now_us(), clock.now_us() + 100 * MINUTE, "")
     with pytest.raises(NotFound):
         store.read_now(show, 10_000)
@@ -96,7 +106,10 @@ def test_each_recipient_has_its_own_fate(store: Store, clock: FakeClock) -> None
     store.write_now(record_sent, [a], "250 2.0.0 ok")
     store.write_now(record_deferred, [b], "451 4.3.0 plus tard", clock.now_us() + 5 * MINUTE)
     store.write_now(record_failed, [c], "550 5.1.1 inconnu")
-    fates = {item.id: (item.state, item.attempts, item.last_reply, item.due_us) for item in store.read_now(of_message, message_id)}
+    fates = {
+        item.id: (item.state, item.attempts, item.last_reply, item.due_us)
+        for item in store.read_now(of_message, message_id)
+    }
     assert fates == {
         a: (QueueState.SENT, 1, "250 2.0.0 ok", None),
         b: (QueueState.QUEUED, 1, "451 4.3.0 plus tard", clock.now_us() + 5 * MINUTE),
@@ -154,7 +167,10 @@ def test_domains_that_have_something_due(store: Store, clock: FakeClock) -> None
     send(store, "1@un.test")
     clock.advance(1)
     send(store, "2@deux.test", "3@deux.test")
-    assert [(one.domain, one.items) for one in store.read_now(due_domains, clock.now_us())] == [("un.test", 1), ("deux.test", 2)]
+    assert [(one.domain, one.items) for one in store.read_now(due_domains, clock.now_us())] == [
+        ("un.test", 1),
+        ("deux.test", 2),
+    ]
     lease(store, domain="un.test")
     assert [one.domain for one in store.read_now(due_domains, clock.now_us())] == ["deux.test"]
 
