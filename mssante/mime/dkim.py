@@ -106,12 +106,15 @@ class BodyHash:
             held = 2 if self._relaxed and data.endswith(b" \r") else 1
         elif self._relaxed and data.endswith(b" "):
             held = 1
-        self._held = data[len(data) - held :]
-        text = data.rstrip(b"\r\n") if not held else data[:-held].rstrip(b"\r\n")
-        ends = data[len(text) : len(data) - held]
+        if held:
+            self._held, data = data[-held:], data[:-held]
+        else:
+            self._held = b""
+        text = data.rstrip(b"\r\n")
+        ends = data[len(text) :]
         lines = _line_ends(ends)
         if len(ends) > 2 * lines:  # a bare CR or LF is text
-            text = data[: len(data) - held - 2 * lines]
+            text = data[: len(data) - 2 * lines]
         if text:
             self._write(text)
         self._empty_lines += lines
@@ -149,6 +152,8 @@ def _compress(data: bytes) -> bytes:
 
 def _line_ends(ends: bytes) -> int:
     """How many whole CRLF the trailing run of CR and LF octets ends with."""
+    if not ends.endswith(b"\n"):
+        return 0
     start = max(ends.rfind(b"\r\r"), ends.rfind(b"\n\n")) + 1
     if ends.startswith(b"\n", start):
         start += 1
