@@ -11,6 +11,7 @@ What must always hold:
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -157,8 +158,19 @@ class Dialogue:
             return f"250 2.0.0 Message accepte: {outcome.id}\r\n".encode("ascii")
         return self._refused("DATA", outcome, size=incoming.size)
 
-    def authenticate(self, argument: str) -> sasl.Exchange:
-        """AUTH's exchange (RFC 4954 §4), to be played and then given to `sign_in`. Raises CommandFault."""
+    async def authenticate(self, argument: str, ask: Callable[[bytes], Awaitable[bytes]]) -> bytes:
+        """AUTH (RFC 4954 §4). ``ask`` says a 334 line and gives the client's. Raises CommandFault."""
+        exchange = self._exchange(argument)
+        try:
+            challenge = next(exchange)
+            while True:
+                challenge = exchange.send(sasl.decode(await ask(sasl.encode(challenge))))
+        except StopIteration as done:
+            return await self._sign_in(done.value)
+        except sasl.SaslFault:
+            raise CommandFault(AUTH_MALFORMED) from None
+
+    def _exchange(self, argument: str) -> sasl.Exchange:
         if self._edge is not Edge.SUBMISSION:
             raise CommandFault(REFUSALS[Rule.COMMAND_UNKNOWN])
         if not self._extended or self.caller is not None:
@@ -172,8 +184,7 @@ class Dialogue:
         except sasl.SaslFault:
             raise CommandFault(AUTH_MALFORMED) from None
 
-    async def sign_in(self, credentials: sasl.Credentials) -> bytes:
-        """AUTH's answer (RFC 4954 §4)."""
+    async def _sign_in(self, credentials: sasl.Credentials) -> bytes:
         if credentials.acting_for not in ("", credentials.login):
             # RFC 4616 §2: nobody here acts for another by name; a delegate writes from his own account.
             outcome: Caller | Refuse | Defer = Refuse(Rule.AUTH_REFUSED, "acting for another")

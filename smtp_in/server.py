@@ -430,23 +430,15 @@ class Connection(SMTP):
 
     async def smtp_AUTH(self, argument: str) -> None:
         """RFC 4954 §4. aiosmtpd's refuses TLS that it did not start, tells cases apart, and blocks the loop."""
-        exchange = self._dialogue.authenticate(argument)
-        try:
-            challenge = next(exchange)
-            while True:
-                self._say(sasl.encode(challenge))
-                challenge = exchange.send(await self._response())
-        except StopIteration as done:
-            self._say(await self._dialogue.sign_in(done.value))
-        except sasl.SaslFault:
-            raise CommandFault(AUTH_MALFORMED) from None
+        self._say(await self._dialogue.authenticate(argument, self._ask))
         if self._dialogue.failed_auth >= self._settings.max_failed_auth:
             raise Farewell(REFUSALS[Rule.AUTH_TOO_MANY])
         caller = self._dialogue.caller
         if caller is not None:
             self._unwatch = self._reception.watch(caller, self._account_closed)
 
-    async def _response(self) -> bytes:
+    async def _ask(self, challenge: bytes) -> bytes:
+        self._say(challenge)
         line = await self._line()
         if line is LineFault.BARE_LF:
             raise Farewell(REFUSALS[Rule.COMMAND_MALFORMED])
@@ -454,7 +446,7 @@ class Connection(SMTP):
             raise CommandFault(AUTH_LINE_TOO_LONG if line is LineFault.TOO_LONG else AUTH_MALFORMED)
         if line == b"*":
             raise CommandFault(AUTH_CANCELLED)
-        return sasl.decode(line)
+        return line
 
     def _account_closed(self) -> None:
         """Said by Reception on the loop: suspended or closed, by a command or by the regulator."""
