@@ -23,7 +23,7 @@ from tests.support.clock import FakeClock
 from tls.authority import Authority, Kind, Subject
 from tls.contexts import Contexts
 
-PASSWORD = "Secret 12\\3\""
+PASSWORD = 'Secret 12\\3"'
 ALICE, BOB = "alice.martin@cabinet.test", "bob.petit@cabinet.test"
 PREPEND = b"Received: from mx.clinique.test by mx.cabinet.test with ESMTPS;\r\n Mon, 3 Nov 2025 09:00:00 +0000\r\n"
 
@@ -60,9 +60,7 @@ class Operator:
     def __init__(self, base: Path, pki: Pki, settings: ImapSettings) -> None:
         self.clock = FakeClock()
         self.pki = pki
-        self.store = Store.open(
-            "sqlite:///mssante.db", "file:contents", bytes(range(32)), clock=self.clock, base=base
-        )
+        self.store = Store.open("sqlite:///mssante.db", "file:contents", bytes(range(32)), clock=self.clock, base=base)
         self.passwords = Passwords(PasswordCost(memory_kib=64, passes=1))
         self.accounts = Accounts(self.store, self.passwords, self.clock)
         self.mailboxes = Mailboxes(self.store, self.clock)

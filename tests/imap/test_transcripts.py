@@ -29,10 +29,11 @@ _STEP = re.compile(r"(?P<session>[A-Z])(?P<way>[<>]) ?(?P<text>.*)")
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
 async def test_transcript(path: Path, operator: Operator) -> None:
+    script = await asyncio.to_thread(path.read_text, encoding="utf-8")
     sessions: dict[str, Line] = {}
     skipping: set[str] = set()
     try:
-        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, text in enumerate(script.splitlines(), 1):
             where = f"{path.name}:{number}"
             if not text.strip() or text.startswith("#"):
                 continue
@@ -43,7 +44,7 @@ async def test_transcript(path: Path, operator: Operator) -> None:
             assert step is not None, f"{where}: not a step"
             name, line = step["session"], sessions[step["session"]]
             if step["way"] == ">":
-                await line.send(ast.literal_eval(step["text"]) if step["text"].startswith('b"') else _octets(step["text"]))
+                await line.send(_octets(step["text"]))
             elif step["text"] == "...":
                 skipping.add(name)
             else:
@@ -59,6 +60,10 @@ async def test_transcript(path: Path, operator: Operator) -> None:
 
 
 def _octets(text: str) -> bytes:
+    if text.startswith('b"'):
+        octets = ast.literal_eval(text)
+        assert isinstance(octets, bytes)
+        return octets
     return text.encode("utf-8") + b"\r\n"
 
 
