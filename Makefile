@@ -1,6 +1,6 @@
 # Every target works on a fresh Debian 12 with Python 3.11 to 3.13 and make, again at once, and in any order.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo run test check lock debian-packages bench clean
+.PHONY: help venv demo run test check docs lock debian-packages bench clean
 
 # The first interpreter that really runs and is of a supported version (a version manager's shim may exist and not run).
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -14,6 +14,7 @@ help:
 	@echo "make run     serves a ready-to-use operator in ./run/ until interrupted"
 	@echo "make test    installs what the tests talk to, then runs every check and every test"
 	@echo "make check   style, types and directions of imports only"
+	@echo "make docs    writes the generated pages of docs/ anew"
 	@echo "make venv    builds .venv only; .venv/bin/mssante is the command"
 	@echo "make bench   measures this operator on this machine"
 	@echo "make lock    writes requirements*.txt anew from pyproject.toml"
@@ -42,6 +43,7 @@ run: venv
 
 check: venv
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
@@ -55,6 +57,9 @@ debian-packages:
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	elif [ -n "$$missing" ]; then echo "make: not installed, their tests are skipped:" $$missing; fi
+
+docs: venv
+	$(BIN)/python docs/generate.py
 
 bench: venv
 	$(BIN)/python -P -m bench

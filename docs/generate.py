@@ -17,6 +17,7 @@ from mssante.config import sections, settings_of, toml_value
 from mssante.settings import PASSWORD_VARIABLE
 
 DOCS = Path(__file__).parent
+WIDTH = 100
 
 
 def configuration() -> str:
@@ -64,7 +65,7 @@ def commands() -> str:
         ),
     ]
     for path, command in every_command():
-        with typer.Context(command, info_name=path) as context:
+        with typer.Context(command, info_name=path, terminal_width=WIDTH) as context:
             lines += ["", f"## {path}", "", "```", command.get_help(context).rstrip(), "```"]
     return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines()) + "\n"
 
