@@ -19,6 +19,15 @@ from tls.contexts import Contexts
 SENDER = "dr.lambert@clinique.mssante.test"
 
 
+def client_context(roots: Path, own: tuple[Path, Path] | None) -> ssl.SSLContext:
+    """A client's TLS; ``own``: its certificate and key, when it has one."""
+    context = ssl.create_default_context(cafile=str(roots))
+    context.check_hostname = False
+    if own is not None:
+        context.load_cert_chain(*own)
+    return context
+
+
 @dataclass(frozen=True)
 class Pki:
     """An authority and certificates under it, by name; each is ``name.pem`` and ``name.key``."""
@@ -44,11 +53,8 @@ class Pki:
 
     def client(self, name: str | None) -> ssl.SSLContext:
         """The TLS of a client that presents that certificate, or none."""
-        context = ssl.create_default_context(cafile=str(self.directory / "ca.pem"))
-        context.check_hostname = False
-        if name is not None:
-            context.load_cert_chain(self.directory / f"{name}.pem", self.directory / f"{name}.key")
-        return context
+        own = (self.directory / f"{name}.pem", self.directory / f"{name}.key") if name is not None else None
+        return client_context(self.directory / "ca.pem", own)
 
     def server(self, name: str = "cabinet") -> Contexts:
         return Contexts(
