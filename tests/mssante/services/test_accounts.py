@@ -1,0 +1,82 @@
+"""Signing in: right and wrong passwords, closed accounts, throttling, what is remembered."""
+
+from mssante.domain.address import parse_address
+from mssante.domain.bal import BalType
+from mssante.domain.verdict import Defer, Refuse, Rule
+from mssante.services import bals
+from mssante.services.accounts import Accounts, SignedIn
+from mssante.services.passwords import Passwords
+from mssante.services.throttle import Throttle, ThrottleLimits
+from mssante.store.accounts import NewBal
+from tests.mssante.services.conftest import CABINET, CHEAP, DOCTOR, PASSWORD, SECRETARY, Cabinet
+
+
+async def test_the_holder_signs_in_by_his_address_in_any_case(cabinet: Cabinet) -> None:
+    holder = await cabinet.accounts.sign_in(f" {DOCTOR.upper()} ", PASSWORD, peer="192.0.2.1")
+    assert isinstance(holder, SignedIn)
+    assert (holder.address, holder.bal_type, holder.addresses) == (DOCTOR, BalType.PER, frozenset({DOCTOR}))
+
+
+async def test_wrong_password_unknown_address_and_nonsense_get_the_same_answer(cabinet: Cabinet) -> None:
+    for login, password in [(DOCTOR, "x"), (f"personne@{CABINET}", PASSWORD), ("pas une adresse", PASSWORD), ("", "")]:
+        refused = await cabinet.accounts.sign_in(login, password, peer="192.0.2.1")
+        assert isinstance(refused, Refuse)
+        assert refused == Refuse(Rule.AUTH_REFUSED, "unknown login or wrong password")
+
+
+async def test_a_mailbox_without_password_opens_to_nobody(cabinet: Cabinet) -> None:
+    await cabinet.store.write(bals.open_bals, [NewBal(address=f"vide@{CABINET}", type=BalType.PER)], "operateur")
+    assert isinstance(await cabinet.accounts.sign_in(f"vide@{CABINET}", "", peer="192.0.2.1"), Refuse)
+
+
+async def test_a_suspended_account_is_refused_even_with_a_remembered_password(cabinet: Cabinet) -> None:
+    assert isinstance(await cabinet.accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.1"), SignedIn)
+    await cabinet.store.write(bals.suspend, parse_address(DOCTOR), "essai", "operateur")
+    refused = await cabinet.accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.1")
+    assert isinstance(refused, Refuse)
+    await cabinet.store.write(bals.reopen, parse_address(DOCTOR), "essai", "operateur")
+    assert isinstance(await cabinet.accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.1"), SignedIn)
+
+
+async def test_a_changed_password_ends_the_old_one_at_once(cabinet: Cabinet) -> None:
+    assert isinstance(await cabinet.accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.1"), SignedIn)
+    new = Passwords(CHEAP).hash("un autre")
+    await cabinet.store.write(bals.change_password, parse_address(DOCTOR), new, "operateur")
+    assert isinstance(await cabinet.accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.1"), Refuse)
+    assert isinstance(await cabinet.accounts.sign_in(DOCTOR, "un autre", peer="192.0.2.1"), SignedIn)
+
+
+async def test_the_right_to_send_lends_an_address(cabinet: Cabinet) -> None:
+    await cabinet.store.write(bals.give_right, parse_address(SECRETARY), DOCTOR, "send", "operateur")
+    holder = await cabinet.accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.1")
+    assert isinstance(holder, SignedIn)
+    assert holder.addresses == {DOCTOR, SECRETARY}
+
+
+async def test_guessing_is_slowed_where_it_comes_from_and_the_holder_is_not_locked_out(cabinet: Cabinet) -> None:
+    limits = ThrottleLimits(per_login=3, per_peer=100, window_us=60_000_000)
+    accounts = Accounts(cabinet.store, Passwords(CHEAP), cabinet.clock, Throttle(limits))
+    for _ in range(3):
+        assert isinstance(await accounts.sign_in(DOCTOR, "x", peer="192.0.2.66"), Refuse)
+    blocked = await accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.66")
+    assert isinstance(blocked, Defer)
+    assert blocked.rule is Rule.AUTH_TOO_MANY
+    assert isinstance(await accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.1"), SignedIn)
+    cabinet.clock.advance(60)
+    assert isinstance(await accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.66"), SignedIn)
+
+
+def test_a_peer_that_tries_many_logins_is_slowed_too() -> None:
+    throttle = Throttle(ThrottleLimits(per_login=100, per_peer=3, window_us=1_000))
+    for number in range(3):
+        throttle.failed("192.0.2.66", f"login{number}", 0)
+    assert throttle.blocked("192.0.2.66", "another", 999)
+    assert not throttle.blocked("192.0.2.1", "login0", 999)
+    assert not throttle.blocked("192.0.2.66", "another", 1_000)
+
+
+def test_a_success_forgets_the_failures_of_that_login() -> None:
+    throttle = Throttle(ThrottleLimits(per_login=1))
+    throttle.failed("192.0.2.1", "a", 0)
+    throttle.succeeded("192.0.2.1", "a")
+    assert not throttle.blocked("192.0.2.1", "a", 0)
