@@ -91,7 +91,7 @@ class HealthServer:
 
     def _answer(self, request: h11.Request) -> tuple[int, str, bytes]:
         plain = "text/plain; charset=utf-8"
-        if request.method not in (b"GET", b"HEAD"):
+        if request.method != b"GET":
             return 405, plain, b"GET only\n"
         if request.target == b"/metrics":
             return 200, "text/plain; version=0.0.4; charset=utf-8", generate_latest(self._registry)
