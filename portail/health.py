@@ -46,7 +46,7 @@ class HealthServer:
 
     def __init__(self, figures: Sequence[Figure], check: Callable[[], str | None]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Figures(figures))  # type: ignore[arg-type]  # duck-typed by the library
+        self._registry.register(_Figures(figures))
         self._check = check
 
     async def start(self, host: str, port: int) -> asyncio.Server:
