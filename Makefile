@@ -16,7 +16,7 @@ help:
 	@echo "make check   style, types and directions of imports only"
 	@echo "make docs    writes the generated pages of docs/ anew"
 	@echo "make venv    builds .venv only; .venv/bin/mssante is the command"
-	@echo "make bench   measures this operator on this machine"
+	@echo "make bench   measures this operator beside Postfix and Dovecot on this machine (root)"
 	@echo "make lock    writes requirements*.txt anew from pyproject.toml"
 	@echo "make clean   removes .venv, ./run/ and what the tools leave"
 
@@ -62,7 +62,7 @@ docs: venv
 	$(BIN)/python docs/generate.py
 
 bench: venv
-	$(BIN)/python -P -m bench
+	bench/run.sh quick
 
 # No registry's name and no path of this machine gets into the files.
 LOCK := $(BIN)/uv pip compile pyproject.toml -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
