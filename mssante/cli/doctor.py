@@ -163,15 +163,16 @@ def _ports(settings: "Settings") -> Iterator[Finding]:
     look: Callable[[str, int], bool] = _listens if metrics else _free
     for service in ("mx", "submission", "submissions", "imap", "imaps", "health"):
         port: int = getattr(listen, service)
+        where = f"{service} {listen.host}:{port}"
         if port and look(listen.host, port):
-            yield Finding(OK, "port", f"{service} {listen.host}:{port} {wanted}")
+            yield Finding(OK, "port", f"{where} {wanted}")
+        elif port and metrics:
+            yield Finding(FAULT, "port", f"{where} does not answer though the service runs: restart it")
+        elif port and not listen.health:
+            yield Finding(WARN, "port", f"{where} is taken, perhaps by this service: [listen] health would tell")
         elif port:
-            reason = (
-                "does not answer though the service runs"
-                if metrics
-                else "is taken by another program, or not permitted"
-            )
-            yield Finding(FAULT, "port", f"{service} {listen.host}:{port} {reason}: change [listen] or restart")
+            reason = "is taken by another program, or not permitted"
+            yield Finding(FAULT, "port", f"{where} {reason}: stop that one, or change [listen]")
     if not metrics:
         return
     stall = float(metrics.get("mssante_loop_longest_stall_seconds", 0))
@@ -198,7 +199,9 @@ def _listens(host: str, port: int) -> bool:
 def _metrics(host: str, port: int) -> dict[str, str]:
     """The figures of the running service by name; none when it does not run."""
     try:
-        with urllib.request.urlopen(f"http://{_reachable(host)}:{port}/metrics", timeout=3) as answer:
+        # Not through the proxy that the environment may name: this is our own machine.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://{_reachable(host)}:{port}/metrics", timeout=3) as answer:
             lines = answer.read(1_000_000).decode().splitlines()
     except (OSError, ValueError):
         return {}

@@ -20,7 +20,7 @@ import typer
 if TYPE_CHECKING:
     from mssante.config import Settings
     from mssante.domain.address import Address
-    from mssante.store.database import Store
+    from mssante.store import Store
 
 REFUSED, USAGE, UNREACHABLE = 1, 2, 3
 
@@ -63,22 +63,22 @@ def settings_of(context: typer.Context) -> "Settings":
 def open_store(settings: "Settings") -> Iterator["Store"]:
     """The store of this configuration, for one command. Raises Failure for whatever the store refuses or cannot do."""
     from mssante.domain.clock import SystemClock
-    from mssante.store import errors
-    from mssante.store.database import Store
+    from mssante.store import Store, errors
     from mssante.store.keys import read_master_key
 
+    wrong = USAGE  # until it is open, what is refused is what the configuration names
     try:
-        master_key = read_master_key(settings.store.master_key)
         store = Store.open(
             settings.store.database,
             settings.store.contents,
-            master_key,
+            read_master_key(settings.store.master_key),
             clock=SystemClock(),
             base=settings.directory,
             patient_domains=frozenset(settings.operator.patient_domains),
             publish=True,
             readers=1,
         )
+        wrong = REFUSED
         try:
             yield store
         finally:
@@ -86,7 +86,7 @@ def open_store(settings: "Settings") -> Iterator["Store"]:
     except (errors.StoreUnavailable, errors.StoreFull) as error:
         raise Failure(f"store: {error}", UNREACHABLE) from None
     except errors.StoreError as error:
-        raise Failure(str(error), REFUSED) from None
+        raise Failure(str(error), wrong) from None
 
 
 def address_of(text: str) -> "Address":

@@ -34,15 +34,13 @@ def import_(
     for path in (file, signer):
         if path is not None and not path.is_file():
             raise Failure(f"{path}: no such file: name an existing one", USAGE)
-    # Under another signer no list is in force yet: only the lists of one signer have an order in time.
-    espace = EspaceConfiance(where.liste, signer or where.signer)
+    espace = EspaceConfiance(where.liste, where.signer)
     try:
-        if signer is not None:
-            _pin(signer, where.signer, espace, file)
-        else:
-            espace.import_file(file)
+        espace.import_file(file, signer)
     except ListeRefusee as error:
         raise Failure(f"{file}: not taken: {error}; the list in force stays", REFUSED) from None
+    except OSError as error:
+        raise Failure(f"{error.filename}: {error.strerror}: let this account write there", USAGE) from None
     details(_status(espace), as_json)
 
 
@@ -99,15 +97,6 @@ def _espace(settings: "Settings") -> "EspaceConfiance":
     from espace_confiance.holder import EspaceConfiance
 
     return EspaceConfiance(settings.espace_confiance.liste, settings.espace_confiance.signer)
-
-
-def _pin(signer: Path, configured: Path, espace: "EspaceConfiance", file: Path) -> None:
-    """Take the list under a new signer, and keep that signer for the verifications to come."""
-    from tls.files import replace_file
-
-    certificate = signer.read_bytes()
-    espace.import_file(file)
-    replace_file(configured.resolve(), certificate)
 
 
 def _status(espace: "EspaceConfiance") -> dict[str, Any]:

@@ -113,7 +113,8 @@ def test_a_port_that_is_taken(quiet: Operator) -> None:
     with socket.create_server(("127.0.0.1", port)):
         assert quiet("doctor").code == 1
         assert [what for what, verdict in findings(quiet).items() if verdict == "fault"] == [
-            f"port: imap 127.0.0.1:{port} is taken by another program, or not permitted: change [listen] or restart"
+            f"port: imap 127.0.0.1:{port} is taken by another program, or not permitted: "
+            "stop that one, or change [listen]"
         ]
 
 

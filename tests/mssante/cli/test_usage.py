@@ -67,8 +67,14 @@ def test_the_store_of_another_key(operator: Operator) -> None:
     key.chmod(0o600)
     key.write_text("00" * 32)
     ended = operator("bal", "list")
-    assert ended.code in (1, 2)
-    assert len(ended.lines) == 1
+    assert (ended.code, len(ended.lines)) == (2, 1)
+
+
+def test_no_master_key(operator: Operator) -> None:
+    (operator.directory / "pki" / "master.key").unlink()
+    ended = operator("bal", "list")
+    assert (ended.code, len(ended.lines)) == (2, 1)
+    assert "master.key" in ended.err
 
 
 def test_a_database_out_of_reach(operator: Operator) -> None:
