@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
         "framer",
         "idling",
         "peer",
-    )  # fmt: skip
+    )
 
     def __init__(self, server: ImapServer, *, implicit_tls: bool) -> None:
         self._server = server

@@ -42,7 +42,7 @@ from imap.values import (
     Store,
     Tagged,
     Value,
-)  # fmt: skip
+)
 from mssante.domain import flags
 
 MAX_KEYWORDS: Final = 32
@@ -204,9 +204,16 @@ def _list(lexer: Lexer) -> List:
     if len(patterns) > MAX_PATTERNS:
         raise Refused("Too many patterns", "LIMIT")
     return List(
-        reference, tuple(patterns), False, extended, "SUBSCRIBED" in chosen, "RECURSIVEMATCH" in chosen,
-        "SPECIAL-USE" in chosen, "SUBSCRIBED" in returned or "SUBSCRIBED" in chosen, status,
-    )  # fmt: skip
+        reference,
+        tuple(patterns),
+        False,
+        extended,
+        "SUBSCRIBED" in chosen,
+        "RECURSIVEMATCH" in chosen,
+        "SPECIAL-USE" in chosen,
+        "SUBSCRIBED" in returned or "SUBSCRIBED" in chosen,
+        status,
+    )
 
 
 def flag_list(lexer: Lexer) -> FlagSet:

@@ -53,8 +53,13 @@ def date_time(time_us: int) -> bytes:
     """INTERNALDATE, in UTC."""
     moment = _EPOCH + timedelta(microseconds=time_us)
     return b'"%2d-%b-%04d %02d:%02d:%02d +0000"' % (
-        moment.day, _MONTHS[moment.month - 1].encode("ascii"), moment.year, moment.hour, moment.minute, moment.second,
-    )  # fmt: skip
+        moment.day,
+        _MONTHS[moment.month - 1].encode("ascii"),
+        moment.year,
+        moment.hour,
+        moment.minute,
+        moment.second,
+    )
 
 
 def text(words: str) -> bytes:

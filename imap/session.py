@@ -44,8 +44,19 @@ class Farewell(Exception):
 
 
 class Session:
-    __slots__ = ("_bad", "_unwatch_bal", "_unwatch_folder", "account", "enabled", "failed_logins", "over", "server",
-                 "upgrade", "view", "wire")  # fmt: skip
+    __slots__ = (
+        "_bad",
+        "_unwatch_bal",
+        "_unwatch_folder",
+        "account",
+        "enabled",
+        "failed_logins",
+        "over",
+        "server",
+        "upgrade",
+        "view",
+        "wire",
+    )
 
     def __init__(self, server: ImapServer, wire: Connection) -> None:
         self.server = server
