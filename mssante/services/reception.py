@@ -47,7 +47,7 @@ class Reception:
         self._store, self._accounts, self._espace, self._intake = store, accounts, espace, intake
         self._charter, self._domains = charter, domains
         self.max_size, self._max_size_patient = max_size, max_size_patient
-        self._bals: OrderedDict[Address, Bal | None] = OrderedDict()
+        self._bals: OrderedDict[Address, Bal] = OrderedDict()
         self._bals_version = 0
         store.hints.subscribe("accounts", None, self._forget_bals)
 
@@ -157,8 +157,8 @@ class Reception:
         version = self._bals_version
         bal = await self._store.read(find_bal, address)
         # Not remembered when something changed while the question was under way, nor when quota makes it move with
-        # each mail.
-        if version == self._bals_version and (bal is None or bal.quota_bytes is None):
+        # each mail; nor that there is none: another process may open it, and its first mail comes before the hint.
+        if version == self._bals_version and bal is not None and bal.quota_bytes is None:
             self._bals[address] = bal
             if len(self._bals) > REMEMBERED_BALS:
                 self._bals.popitem(last=False)
