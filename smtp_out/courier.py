@@ -15,6 +15,7 @@ Words: a *lane* is all that goes to one domain; a *worker* is a task of a lane w
 
 import asyncio
 import contextlib
+import functools
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -57,8 +58,11 @@ class _Lane:
     """`fault` is set from a failed connection until the next good one."""
 
     domain: str
+    most: int
+    """Connections the peer allows at once, as far as we know."""
     pending: deque[Delivery] = field(default_factory=deque)
     workers: int = 0
+    connected: int = 0
     idle: deque[asyncio.Future[Delivery | None]] = field(default_factory=deque)
     fault: Lost | None = None
     paused_until_us: int = 0
@@ -167,7 +171,7 @@ class Courier:
             self._in_hand.update(delivery.ids)
             lane = self._lanes.get(delivery.domain)
             if lane is None:
-                lane = self._lanes[delivery.domain] = _Lane(delivery.domain)
+                lane = self._lanes[delivery.domain] = _Lane(delivery.domain, self._settings.connections_per_destination)
             if lane.fault is not None and now_us < lane.paused_until_us:
                 self._put_off(delivery, lane.fault)
             else:
@@ -183,7 +187,7 @@ class Courier:
                 future = lane.idle.popleft()
                 if not future.done():
                     _hand(future, lane.pending.popleft())
-            elif lane.workers >= self._settings.connections_per_destination:
+            elif lane.workers >= lane.most:
                 return
             elif not self._room_for(lane):
                 self._hungry[lane] = None
@@ -192,7 +196,7 @@ class Courier:
                 lane.workers += 1
                 task = asyncio.create_task(self._work(_Worker(lane), lane.pending.popleft()))
                 self._workers.add(task)
-                task.add_done_callback(self._ended)
+                task.add_done_callback(functools.partial(self._ended, lane))
 
     def _room_for(self, lane: _Lane) -> bool:
         if lane.fault is not None:
@@ -208,13 +212,15 @@ class Courier:
             _hand(oldest, None)
         return False
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, lane: _Lane, task: asyncio.Task[None]) -> None:
         self._workers.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("courier_fault", exc_info=error)
         hungry, self._hungry = self._hungry, {}
-        for lane in hungry:
-            self._feed(lane)
+        for each in (*hungry, lane):
+            self._feed(each)
+        if not lane.workers and not lane.pending and lane.fault is None:
+            self._lanes.pop(lane.domain, None)
 
     # -- a worker ------------------------------------------------------------------------------------------------
 
@@ -224,6 +230,9 @@ class Courier:
         try:
             while delivery is not None:
                 outcome = await self._attempt(worker, delivery)
+                if outcome is None:
+                    lane.pending.appendleft(delivery)
+                    break
                 if worker.settling is not None:
                     await worker.settling
                 worker.settling = self._settle_soon(delivery, outcome)
@@ -235,10 +244,7 @@ class Courier:
             raise
         finally:
             lane.workers -= 1
-            if worker.connection is not None:
-                await worker.connection.close()
-            if not lane.workers and not lane.pending and lane.fault is None:
-                self._lanes.pop(lane.domain, None)
+            await self._drop(worker)
 
     async def _next(self, worker: _Worker) -> Delivery | None:
         """The lane's next delivery; without one, an open connection waits a while for it."""
@@ -260,8 +266,11 @@ class Courier:
             with contextlib.suppress(ValueError):
                 lane.idle.remove(future)
 
-    async def _attempt(self, worker: _Worker, delivery: Delivery) -> Sequence[Attempt]:
-        """Carries one delivery as far as it goes; what became of each recipient, in order."""
+    async def _attempt(self, worker: _Worker, delivery: Delivery) -> Sequence[Attempt] | None:
+        """Carries one delivery as far as it goes; what became of each recipient, in order.
+
+        None: this connection could not be made while others to the same domain stand; they will carry it.
+        """
         lane = worker.lane
         if not self._espace.lists(lane.domain):
             known = self._espace.liste is not None
@@ -275,12 +284,17 @@ class Courier:
             await self._drop(worker)
         try:
             connection = worker.connection = await self._connect(worker)
+            lane.connected += 1
             lane.fault = None
             return await self._carry(worker, connection, delivery)
         except NoRoute as error:
             return [attempts.from_no_route(error.reply)] * len(delivery.recipients)
         except ConnectionLost as error:
             await self._drop(worker)
+            if lane.connected:
+                # A peer that takes few connections at once is not down. It gets no more than it takes.
+                lane.most = lane.connected
+                return None
             self._down(lane, error.lost)
             return [attempts.from_lost(error.lost, peer=worker.peer)] * len(delivery.recipients)
 
@@ -329,7 +343,7 @@ class Courier:
             results = await connection.send(envelope, self._deliveries.body(delivery))
         except StoreError as error:
             log.error("content_unreadable", message=delivery.message_id, reason=str(error))
-            worker.connection = None
+            await self._drop(worker)
             return [attempts.unreadable()] * len(delivery.recipients)
         if not connection.usable or connection.transactions >= self._settings.messages_per_connection:
             await self._drop(worker)
@@ -343,6 +357,7 @@ class Courier:
     async def _drop(self, worker: _Worker) -> None:
         connection, worker.connection = worker.connection, None
         if connection is not None:
+            worker.lane.connected -= 1
             await connection.close()
 
     # -- outcomes ------------------------------------------------------------------------------------------------

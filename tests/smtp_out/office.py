@@ -112,7 +112,7 @@ class Office:
         await self.store.write(lambda tx: tx.hint("queue"))
 
     async def until(self, satisfied: Callable[[Sequence[QueueItem]], bool]) -> list[QueueItem]:
-        """Waits for the queue, finished items included, to satisfy; gives it. A lease hints nobody, so it also looks."""
+        """Waits for the queue, finished items included, to satisfy; gives it. Leases hint nobody, so it also looks."""
         changed = asyncio.Event()
         unsubscribe = self.store.hints.subscribe("queue", None, changed.set)
         try:
