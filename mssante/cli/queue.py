@@ -57,8 +57,8 @@ def retry(
     settings = settings_of(context)
     with open_store(settings) as store:
         done = store.write_now(queue.retry, None if item is None else [item])
-    if item is not None:
-        _done(done, item, "waits", "queued")
+    if item is not None and not done:
+        raise Failure(f"queue: no item {item} that waits: see mssante queue list")
     say(f"{done} due now")
 
 
