@@ -287,8 +287,9 @@ def copy_of(template: Path, directory: Path) -> Network:
     shutil.copytree(template, directory, symlinks=True)
     routes = directory / "cabinet" / "espace" / "routes.toml"
     operators = {}
-    for name, domain in DOMAINS.items():
-        operator = operators[name] = Operator(directory / name, free_ports(len(SERVICES)))
+    base = free_ports(len(SERVICES) * len(DOMAINS))
+    for place, (name, domain) in enumerate(DOMAINS.items()):
+        operator = operators[name] = Operator(directory / name, base + place * len(SERVICES))
         operator.set("listen", **{each: operator.port_of(each) for each in SERVICES if each != "portal"})
         routes.write_text(
             re.sub(rf'"{re.escape(domain)}" = "[^"]*"', f'"{domain}" = "{HOST}:{operator.port}"', routes.read_text())

@@ -34,16 +34,20 @@ class Person:
 
     def smtp(self, *, implicit_tls: bool = True, sign_in: bool = True) -> smtplib.SMTP:
         """A submission session, signed in unless told otherwise. To be closed by the caller."""
+        trust = self.operator.trust()
         if implicit_tls:
             port = self.operator.port_of("submissions")
-            session: smtplib.SMTP = smtplib.SMTP_SSL(
-                HOST, port, "poste", timeout=TIMEOUT_S, context=self.operator.trust()
-            )
+            session: smtplib.SMTP = smtplib.SMTP_SSL(HOST, port, "poste", timeout=TIMEOUT_S, context=trust)
         else:
             session = smtplib.SMTP(HOST, self.operator.port_of("submission"), "poste", timeout=TIMEOUT_S)
-            session.starttls(context=self.operator.trust())
-        if sign_in:
-            session.login(self.address, self.password)
+        try:
+            if not implicit_tls:
+                session.starttls(context=trust)
+            if sign_in:
+                session.login(self.address, self.password)
+        except BaseException:
+            session.close()
+            raise
         return session
 
     def imap(self) -> "Mailbox":
