@@ -3,8 +3,9 @@
 Invariants
 - TLS 1.2 at least; TLS 1.2 suites are ECDHE with AES-GCM only; no compression, no renegotiation.
 - Between operators both sides verify chain, dates, purpose (extended key usage) and, when a CRL file is named, the
-  revocation of every certificate of the chain (`VERIFY_CRL_CHECK_CHAIN`). A missing or expired CRL refuses everybody:
-  it is for `status` to warn before, never for the handshake to look away.
+  revocation of every certificate of the chain (`VERIFY_CRL_CHECK_CHAIN`). A missing or expired CRL refuses everybody
+  of that authority: `crls` says so in time. Only with `crl_required` False does the handshake go on without it; even
+  then a certificate that a held CRL names is refused, and every connection accepted so leaves a line in the log.
 - A context is never changed after it was made: changed files make new contexts, used by the connections that start
   afterwards. Swapping `.context` in an SNI callback would leave the old roots and CRLs in force (measured), so it is
   not done. Edges therefore ask `Contexts` for the context of *each* connection.
@@ -17,14 +18,17 @@ from __future__ import annotations
 
 import asyncio.sslproto
 import ssl
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
-from tls.certificates import CertificateFacts, TlsError, describe, load_certificates, load_crls, microseconds
+from tls.certificates import CertificateFacts, TlsError, describe, load_certificates, load_crls
+from tls.crl import Crl, CrlFacts, CrlRefused, checked, facts_of, signed_by
+from tls.leniency import Revoked, unchecked
 from tls.names import DNError, dn_of_name
 
 TLS12_SUITES = "ECDHE+AESGCM"
@@ -35,38 +39,44 @@ _Stamp = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class CrlFacts:
-    """One revocation list in force: issuer's CN, number of revoked certificates, expiry (0 = never)."""
-
-    issuer: str
-    revoked: int
-    next_update_us: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Made:
     stamp: _Stamp
     mx_server: ssl.SSLContext
     client_server: ssl.SSLContext
     outbound: ssl.SSLContext
+    https_client: ssl.SSLContext
+    lenient: tuple[ssl.SSLContext, ssl.SSLContext] | None
+    """MX and outbound for the time when a CRL is missing or expired and the settings accept that."""
     certificate: CertificateFacts
     crls: tuple[CrlFacts, ...]
+
+    @property
+    def without_crl(self) -> tuple[ssl.SSLContext, ssl.SSLContext] | None:
+        # OpenSSL judges CRLs by the machine's clock, and so does this.
+        now_us = time.time_ns() // 1000
+        return None if all(crl.current(now_us) for crl in self.crls) else self.lenient
 
 
 class Contexts:
     """The operator's TLS contexts from its four files (PEM). The constructor raises TlsError naming the faulty file.
 
     certificate: own certificate followed by its chain. key: its private key, not encrypted. roots: authorities trusted
-    for other operators. crl: CRLs of *all* these authorities in one file, or None for no revocation check.
+    for other operators. crl: CRLs of *all* these authorities in one file, or None for no revocation check; it may be
+    missing, or lack some (`crls` says so), until they have been fetched. crl_required: what is missing or expired
+    refuses; False: it does not.
     """
 
-    def __init__(self, certificate: Path, key: Path, roots: Path, crl: Path | None) -> None:
+    def __init__(
+        self, certificate: Path, key: Path, roots: Path, crl: Path | None, *, crl_required: bool = True
+    ) -> None:
         self._certificate, self._key, self._roots, self._crl = certificate, key, roots, crl
-        self._made = self._make()
+        self._crl_required = crl_required
+        self._made = self._make(())
 
     def mx_server(self) -> ssl.SSLContext:
         """Server side between operators: the client's certificate is required and verified."""
-        return self._made.mx_server
+        lenient = self._made.without_crl
+        return lenient[0] if lenient else self._made.mx_server
 
     def client_server(self) -> ssl.SSLContext:
         """Server side for users (submission, IMAP, portal): no client certificate is asked for."""
@@ -78,7 +88,15 @@ class Contexts:
         The host name is not checked: the name that counts is the DN, compared by the caller with the white list
         (`peer_dn`) before MAIL. A refused client certificate shows at the first read after a TLS 1.3 handshake.
         """
-        return self._made.outbound
+        lenient = self._made.without_crl
+        return lenient[1] if lenient else self._made.outbound
+
+    def https_client(self) -> ssl.SSLContext:
+        """Client side towards the authority's web servers: chain and host name verified, no certificate shown.
+
+        Revocation is not asked for: CRLs are fetched through here, and what is fetched is signed.
+        """
+        return self._made.https_client
 
     @property
     def certificate(self) -> CertificateFacts:
@@ -87,8 +105,13 @@ class Contexts:
 
     @property
     def crls(self) -> tuple[CrlFacts, ...]:
-        """The revocation lists in force; empty when none is named."""
+        """One for each trusted authority, `held` or not, in the order of the roots; none when no CRL file is named."""
         return self._made.crls
+
+    @property
+    def crl_required(self) -> bool:
+        """Does a missing or expired CRL refuse?"""
+        return self._crl_required
 
     def reload(self) -> bool:
         """Make new contexts if a file changed; True when new ones are in force.
@@ -98,7 +121,7 @@ class Contexts:
         """
         if self._stamp() == self._made.stamp:
             return False
-        self._made = self._make()
+        self._made = self._make(self._made.crls)
         return True
 
     def _paths(self) -> tuple[Path, ...]:
@@ -111,23 +134,43 @@ class Contexts:
             try:
                 stat = path.stat()
             except OSError as fault:
+                if path == self._crl and isinstance(fault, FileNotFoundError):
+                    stamps.append((0, 0, 0))
+                    continue
                 raise TlsError(f"{path}: {fault.strerror}") from fault
             stamps.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
         return tuple(stamps)
 
-    def _make(self) -> _Made:
+    def _make(self, before: tuple[CrlFacts, ...]) -> _Made:
         stamp = self._stamp()
         facts = self._own_certificate()
         roots = self._authorities()
-        crls = self._revocations(roots)
+        present = self._crl is not None and stamp[-1] != (0, 0, 0)
+        crls = self._checked_crls(roots) if present else []
+        states = self._states(roots, crls, before) if self._crl is not None else ()
+        lenient = None
+        if self._crl is not None and not self._crl_required:
+            accepting = unchecked(Revoked.by(crls, roots))
+            lenient = (
+                self._between_operators(ssl.PROTOCOL_TLS_SERVER, crl=False),
+                self._between_operators(ssl.PROTOCOL_TLS_CLIENT, crl=False),
+            )
+            for context in lenient:
+                context.sslobject_class = accepting
         made = _Made(
             stamp=stamp,
-            mx_server=self._between_operators(ssl.PROTOCOL_TLS_SERVER),
+            mx_server=self._between_operators(ssl.PROTOCOL_TLS_SERVER, crl=present),
             client_server=self._own(ssl.PROTOCOL_TLS_SERVER),
-            outbound=self._between_operators(ssl.PROTOCOL_TLS_CLIENT),
+            outbound=self._between_operators(ssl.PROTOCOL_TLS_CLIENT, crl=present),
+            https_client=self._https_client(),
+            lenient=lenient,
             certificate=facts,
-            crls=crls,
+            crls=states,
         )
+        if not present and self._crl is not None:
+            # Without a list every check ends in a refusal: that is what is wanted.
+            for context in (made.mx_server, made.outbound):
+                context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
         if self._stamp() != stamp:
             raise TlsError(f"{self._certificate.parent}: the files changed while they were read; try again")
         return made
@@ -161,24 +204,36 @@ class Contexts:
                 raise TlsError(f"{self._roots}: {certificate.subject.rfc4514_string()} is not an authority")
         return roots
 
-    def _revocations(self, roots: list[x509.Certificate]) -> tuple[CrlFacts, ...]:
-        """The CRLs' facts; each must be signed by a trusted authority, and each authority must have one."""
-        if self._crl is None:
-            return ()
-        facts = []
-        silent = {root.subject for root in roots}
-        for crl in load_crls(self._crl):
-            issuers = [root for root in roots if root.subject == crl.issuer]
-            if not any(_signed_by(crl, root) for root in issuers):
+    def _checked_crls(self, roots: list[x509.Certificate]) -> list[Crl]:
+        """The CRLs of the file; each must be signed by a trusted authority."""
+        assert self._crl is not None
+        try:
+            crls = [checked(crl) for crl in load_crls(self._crl)]
+        except CrlRefused as fault:
+            raise TlsError(f"{self._crl}: {fault}") from fault
+        for crl in crls:
+            if not any(signed_by(crl, root) for root in roots):
                 issuer = crl.issuer.rfc4514_string()
                 raise TlsError(f"{self._crl}: the CRL of {issuer} is not signed by a trusted authority")
-            silent.discard(crl.issuer)
-            until = crl.next_update_utc
-            facts.append(CrlFacts(dn_of_name(crl.issuer).cn, len(crl), microseconds(until) if until else 0))
-        if silent:
-            names = "; ".join(sorted(name.rfc4514_string() for name in silent))
-            raise TlsError(f"{self._crl}: no CRL of {names}: every certificate would be refused")
-        return tuple(facts)
+        return crls
+
+    def _states(
+        self, roots: list[x509.Certificate], crls: Sequence[Crl], before: tuple[CrlFacts, ...]
+    ) -> tuple[CrlFacts, ...]:
+        """How each authority stands. One that had its CRL and is without one now is a fault of the new file."""
+        states = []
+        for name in dict.fromkeys(root.subject for root in roots):
+            own = [facts_of(crl) for crl in crls if crl.issuer == name]
+            try:
+                missing = CrlFacts(dn_of_name(name).cn, 0, 0, 0, held=False)
+            except DNError as fault:
+                raise TlsError(f"{self._roots}: {fault}") from fault
+            states.append(min(own, key=lambda crl: crl.next_update_us, default=missing))
+        lost = {crl.issuer for crl in before if crl.held} & {crl.issuer for crl in states if not crl.held}
+        if lost:
+            names = "; ".join(sorted(lost))
+            raise TlsError(f"{self._crl}: no CRL of {names} any more: their certificates would be refused")
+        return tuple(states)
 
     def _own(self, protocol: ssl._SSLMethod) -> ssl.SSLContext:
         context = ssl.SSLContext(protocol)
@@ -194,25 +249,25 @@ class Contexts:
             context.num_tickets = 0
         return context
 
-    def _between_operators(self, protocol: ssl._SSLMethod) -> ssl.SSLContext:
+    def _https_client(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies the chain and the host's name
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(TLS12_SUITES)
+        context.load_verify_locations(self._roots)
+        return context
+
+    def _between_operators(self, protocol: ssl._SSLMethod, *, crl: bool) -> ssl.SSLContext:
         context = self._own(protocol)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_REQUIRED
         try:
             context.load_verify_locations(self._roots)
-            if self._crl is not None:
+            if crl and self._crl is not None:
                 context.load_verify_locations(self._crl)
                 context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
         except (ssl.SSLError, OSError) as fault:
             raise TlsError(f"{self._roots}: {fault}") from fault
         return context
-
-
-def _signed_by(crl: x509.CertificateRevocationList, root: x509.Certificate) -> bool:
-    try:
-        return crl.is_signature_valid(root.public_key())  # type: ignore[arg-type]  # other key kinds raise TypeError
-    except (TypeError, InvalidSignature):
-        return False
 
 
 def slim_ssl_buffers() -> None:

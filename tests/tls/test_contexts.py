@@ -51,7 +51,6 @@ FAULTS: list[tuple[str, Callable[[Path], None], str]] = [
     ("no certificate file", lambda files: (files / "cert.pem").unlink(), r"cert\.pem: No such file"),
     ("no key file", lambda files: (files / "key.pem").unlink(), r"key\.pem: No such file"),
     ("no roots", lambda files: (files / "ca.pem").unlink(), r"ca\.pem: No such file"),
-    ("no CRL", lambda files: (files / "crl.pem").unlink(), r"crl\.pem: No such file"),
     ("certificate unreadable", lambda files: swap(files, "cert.pem", b"hello"), r"cert\.pem: no readable certificate"),
     ("key unreadable", lambda files: swap(files, "key.pem", b"hello"), r"key\.pem: no readable private key"),
     ("roots empty", lambda files: swap(files, "ca.pem", b""), r"ca\.pem: no readable certificate"),
@@ -61,7 +60,6 @@ FAULTS: list[tuple[str, Callable[[Path], None], str]] = [
         lambda files: swap(files, "crl.pem", (files / "crl.pem").read_bytes().replace(b"M", b"N")),
         r"crl\.pem: a CRL in it cannot be read",
     ),
-    ("CRL of the root missing", drop_root_crl, r"crl\.pem: no CRL of CN=TEST AC RACINE"),
     (
         "a leaf among the roots",
         lambda files: swap(files, "ca.pem", (files / "cert.pem").read_bytes()),
@@ -83,6 +81,32 @@ def test_a_faulty_file_is_named_and_the_old_contexts_stay(
     assert (contexts.mx_server(), contexts.client_server(), contexts.outbound(), contexts.certificate) == before
     with pytest.raises(TlsError, match=reason):
         opened(files)
+
+
+@pytest.mark.parametrize("loss", [drop_root_crl, lambda files: (files / "crl.pem").unlink()], ids=["root's", "all"])
+def test_a_crl_that_is_not_there_any_more_is_a_fault_but_one_that_never_was_is_a_state(
+    files: Path, loss: Callable[[Path], None]
+) -> None:
+    contexts = opened(files)
+    assert [crl.current(NOW_US) for crl in contexts.crls] == [True, True]
+    loss(files)
+    with pytest.raises(TlsError, match=r"crl\.pem: no CRL of .*TEST AC RACINE IGC-SANTE ELEMENTAIRE any more"):
+        contexts.reload()
+    assert [crl.held for crl in contexts.crls] == [True, True]
+    started = opened(files)
+    root = started.crls[0]
+    assert (root.issuer, root.held, root.current(NOW_US)) == ("TEST AC RACINE IGC-SANTE ELEMENTAIRE", False, False)
+    assert started.mx_server().verify_flags & ssl.VERIFY_CRL_CHECK_CHAIN == ssl.VERIFY_CRL_CHECK_CHAIN
+
+
+def test_a_crl_that_was_fetched_comes_into_force(files: Path) -> None:
+    held = (files / "crl.pem").read_bytes()
+    (files / "crl.pem").unlink()
+    contexts = opened(files)
+    assert not contexts.reload()
+    replace_file(files / "crl.pem", held)
+    assert contexts.reload()
+    assert all(crl.current(NOW_US) for crl in contexts.crls)
 
 
 def test_crl_of_a_namesake_is_refused(files: Path, namesake: Pki) -> None:
