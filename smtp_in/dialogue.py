@@ -97,8 +97,8 @@ class Dialogue:
         self.reset()
         lines = [self._settings.hostname]
         if extended:
-            lines += ["PIPELINING", f"SIZE {self._settings.max_size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
-            lines += ["DSN"]
+            lines += ["PIPELINING", f"SIZE {self._settings.max_size}", "8BITMIME", "SMTPUTF8"]
+            lines += ["ENHANCEDSTATUSCODES", "DSN"]
             if self._tls is None:
                 lines.append("STARTTLS")
             elif self._edge is Edge.SUBMISSION:

@@ -16,8 +16,15 @@ from typing import Final
 
 from mssante.domain.address import Address, AddressError, parse_address
 from mssante.domain.verdict import Rule
+from smtp_in import sasl
 from smtp_in.answers import NEEDS_SMTPUTF8, REFUSALS
 
+LINE_LIMIT: Final = 512
+"""Octets of a command line with its CRLF (RFC 5321 §4.5.3.1.4)."""
+# What extensions add to MAIL: SIZE 26, BODY 17, SMTPUTF8 10, RET 9, ENVID 107, AUTH 500; to RCPT: NOTIFY 29, ORCPT 507,
+# SMTPUTF8 10.
+LINE_LIMITS: Final = {"MAIL": LINE_LIMIT + 669, "RCPT": LINE_LIMIT + 546, "AUTH": sasl.MAX_LINE}
+"""Octets of those that may be longer (RFC 1870 §3, 3461 §3, 4954 §3 and §4, 6152 §2, 6531 §3.1)."""
 MAX_ENVID: Final = 100
 """RFC 3461 §4.4."""
 MAX_ORCPT: Final = 500

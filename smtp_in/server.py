@@ -46,18 +46,13 @@ from smtp_in.answers import (
 )
 from smtp_in.dialogue import Dialogue, Tls
 from smtp_in.framer import Framer, LineFault
-from smtp_in.grammar import CommandFault
+from smtp_in.grammar import LINE_LIMIT, LINE_LIMITS, CommandFault
 from smtp_in.incoming import Incoming
 from smtp_in.settings import SmtpInSettings
 
 _UNREAD: Final = 64 * 1024
 _UNSENT: Final = 16 * 1024
 _LINGER_S: Final = 5.0
-# RFC 5321 §4.5.3.1.4 with what each extension adds: SIZE 26, BODY 17, SMTPUTF8 10, RET 9 and ENVID 107 (RFC 3461 §3),
-# AUTH 500 (RFC 4954 §3) for MAIL; NOTIFY 29 and ORCPT 507 for RCPT. An instance's own table is what aiosmtpd shares
-# between all its connections.
-_LINE: Final = 512
-_LINES: Final = {"MAIL": _LINE + 669, "RCPT": _LINE + 546, "AUTH": sasl.MAX_LINE}
 
 _log = structlog.get_logger("smtp_in")
 
@@ -183,7 +178,7 @@ class Connection(SMTP):
             self.leave(REFUSALS[Rule.SESSION_TIMEOUT], at_once=True)
         else:
             # It does not read our answers, or our own work takes too long: nothing can be said any more.
-            self._session_log.warning("smtp_in.stuck", in_data=self._in_data)
+            self._session_log.warning("smtp_in.stuck")
             self._live.abort()
 
     # --- reading and answering -------------------------------------------------------------------------------------
@@ -212,6 +207,12 @@ class Connection(SMTP):
     def _say(self, answer: bytes) -> None:
         self._answers.append(answer)
         self._unsent += len(answer)
+
+    def _answer(self, answer: bytes) -> None:
+        """What Reception decided. A 421 of its own ends the session like ours."""
+        if answer.startswith(b"421"):
+            raise Farewell(answer)
+        self._say(answer)
 
     def _flush(self) -> None:
         if self._answers and not self._lost:
@@ -324,7 +325,7 @@ class Connection(SMTP):
             return
         word, _, argument = text.partition(" ")
         verb = word.upper()
-        if len(line) + 2 > _LINES.get(verb, _LINE):
+        if len(line) + 2 > LINE_LIMITS.get(verb, LINE_LIMIT):
             self._wrong(LINE_TOO_LONG)
             return
         barred = self._dialogue.barred(verb)
@@ -341,7 +342,9 @@ class Connection(SMTP):
             self._wrong(fault.answer)
         except (Farewell, Gone):
             raise
-        except Exception:  # noqa: BLE001  # as above; the stream is in step, the session goes on
+        except Exception:  # as above; the session goes on, unless what comes next is the rest of a message
+            if self._in_data:
+                raise
             self._session_log.exception("smtp_in.fault", stage=verb)
             self._say(REFUSALS[Rule.INTERNAL_FAULT])
 
@@ -381,10 +384,8 @@ class Connection(SMTP):
         cipher = ssl_object.cipher()
         tls = Tls(ssl_object.version() or "", cipher[0] if cipher else "", ssl_object.getpeercert(binary_form=True))
         self._dialogue.secured(tls)
-        caller = self._dialogue.caller
-        self._session_log.info(
-            "smtp_in.secured", tls=tls.version, cipher=tls.cipher, caller=caller.name if caller else ""
-        )
+        caller = self._dialogue.caller.name if self._dialogue.caller else ""
+        self._session_log.info("smtp_in.secured", tls=tls.version, cipher=tls.cipher, caller=caller)
 
     async def smtp_STARTTLS(self, argument: str) -> None:
         """RFC 3207 §4. What was sent behind the command in clear ends the session: it may be another's injection."""
@@ -430,12 +431,11 @@ class Connection(SMTP):
 
     async def smtp_AUTH(self, argument: str) -> None:
         """RFC 4954 §4. aiosmtpd's refuses TLS that it did not start, tells cases apart, and blocks the loop."""
-        self._say(await self._dialogue.authenticate(argument, self._ask))
-        if self._dialogue.failed_auth >= self._settings.max_failed_auth:
+        self._answer(await self._dialogue.authenticate(argument, self._ask))
+        if self._dialogue.caller is not None:
+            self._unwatch = self._reception.watch(self._dialogue.caller, self._account_closed)
+        elif self._dialogue.failed_auth >= self._settings.max_failed_auth:
             raise Farewell(REFUSALS[Rule.AUTH_TOO_MANY])
-        caller = self._dialogue.caller
-        if caller is not None:
-            self._unwatch = self._reception.watch(caller, self._account_closed)
 
     async def _ask(self, challenge: bytes) -> bytes:
         self._say(challenge)
@@ -449,30 +449,29 @@ class Connection(SMTP):
         return line
 
     def _account_closed(self) -> None:
-        """Said by Reception on the loop: suspended or closed, by a command or by the regulator."""
         self.leave(REFUSALS[Rule.SESSION_CLOSED], at_once=True)
 
     async def smtp_MAIL(self, argument: str) -> None:
-        self._say(await self._dialogue.mail(argument))
+        self._answer(await self._dialogue.mail(argument))
 
     async def smtp_RCPT(self, argument: str) -> None:
-        self._say(await self._dialogue.rcpt(argument))
+        self._answer(await self._dialogue.rcpt(argument))
 
     async def smtp_DATA(self, argument: str) -> None:
         """The message streams through: nothing of it is gathered here."""
         incoming = self._dialogue.data(argument)
         if isinstance(incoming, bytes):
-            self._say(incoming)
+            self._answer(incoming)
             return
         self._say(GO_AHEAD)
         self._in_data = True
         try:
             await self._fill(incoming)
+            self._in_data = False
             self._hold_reading()
-            self._say(await self._dialogue.accept(incoming))
+            self._answer(await self._dialogue.accept(incoming))
             self._flush()
         finally:
-            self._in_data = False
             incoming.abort()
             self._release_reading()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import ssl
 from typing import Any
@@ -361,6 +362,31 @@ async def test_fault_in_a_message(body: list[bytes], serve: Serve, reception: Me
     assert (await client.line()).startswith("451 4.3.0")
     assert (await client.ask("NOOP")).startswith("250")
     assert reception.stored == []
+
+
+async def test_fault_of_our_own_in_a_message_ends_the_session(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the message ends is then not known: what follows must not be read as commands."""
+    client = await (await serve()).mx()
+    await begin(client)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr("smtp_in.incoming.Incoming.feed", fail)
+    await client.send(b"corps\r\nNOOP\r\n")
+    assert (await client.line()).startswith("421 4.3.0")
+    assert await client.rest() == b""
+
+
+async def test_reception_may_end_the_session(serve: Serve, reception: MemoryReception) -> None:
+    """A verdict whose answer is 421 closes, as RFC 5321 §3.8 wants it."""
+    reception.refusals["a@cabinet.mssante.test"] = Defer(Rule.AUTH_TOO_MANY, "throttled")
+    client = await (await serve()).connect("submissions")
+    await client.reply()
+    await client.ask("EHLO poste.cabinet.test")
+    response = base64.b64encode(b"\0a@cabinet.mssante.test\0x").decode("ascii")
+    assert (await client.ask(f"AUTH PLAIN {response}")).startswith("421 4.7.0")
+    assert await client.rest() == b""
 
 
 async def test_refused_in_the_middle(serve: Serve, reception: MemoryReception) -> None:
