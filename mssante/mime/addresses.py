@@ -11,6 +11,9 @@ from typing import Final, NamedTuple
 MAX_ADDRESSES: Final = 1_000
 """Addresses given of one field; the field itself stays whole in the message."""
 
+MAX_IRREGULAR: Final = 65_536
+"""Octets read of the rest of a list from the first irregular address on: these are read token by token."""
+
 MISSING_MAILBOX: Final = b"MISSING_MAILBOX"
 MISSING_DOMAIN: Final = b"MISSING_DOMAIN"
 """Stand for what ``To: jean`` or ``To: <>`` lack: NIL would read as a mark of a group (RFC 3501 §7.4.2). Dovecot
@@ -45,7 +48,7 @@ def parse_addresses(value: bytes) -> list[MailAddress]:
     while position < end:
         match = _PLAIN.match(value, position)
         if match is None:
-            _parse_any(value, position, found)
+            _parse_any(value[position : position + MAX_IRREGULAR], found)
             break
         quoted, phrase, local, domain, bare_local, bare_domain = match.groups()
         if bare_local is not None:
@@ -59,10 +62,10 @@ def parse_addresses(value: bytes) -> list[MailAddress]:
     return found
 
 
-def _parse_any(value: bytes, position: int, found: list[MailAddress]) -> None:
-    """Read the rest of a list that holds groups, routes, comments, quoted pairs or mistakes, appending to `found`."""
+def _parse_any(value: bytes, found: list[MailAddress]) -> None:
+    """Read a list that holds groups, routes, comments, quoted pairs or mistakes, appending to `found`."""
     parser = _ListParser(found)
-    end = len(value)
+    position, end = 0, len(value)
     while position < end and len(found) < MAX_ADDRESSES:
         match = _TOKEN.match(value, position)
         if match is None:  # the token pattern takes any octet; this keeps the loop finite whatever happens to it

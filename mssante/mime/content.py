@@ -11,13 +11,16 @@ from typing import Final, NamedTuple
 MAX_BOUNDARY: Final = 200
 """Octets; RFC 2046 §5.1.1 allows 70. A longer one is no boundary, so that the scanner's memory stays small."""
 
+MAX_VALUE: Final = 16_384
+MAX_PARAMETERS: Final = 200
+"""Octets and parameters read of one field; what follows is not looked at."""
+
 _CACHED_LENGTH: Final = 128
 
 _TYPE: Final = re.compile(rb"[ \t]*+([^\s()<>@,;:\\\"/\[\]?=]++)[ \t]*+/[ \t]*+([^\s()<>@,;:\\\"/\[\]?=]++)")
 _VALUE: Final = re.compile(rb"[ \t]*+([^\s();]++)")
-_PARAMETER: Final = re.compile(
-    rb"[\s;]*+([^\s;=\"]++)[ \t]*+=[ \t]*+(?:\"((?:[^\"\\]|\\.)*+)\"?|([^;\"]*+))[^;]*+", re.DOTALL
-)
+_SEPARATORS: Final = re.compile(rb"[\s;]*+")
+_PARAMETER: Final = re.compile(rb"([^\s;=\"]++)[ \t]*+=[ \t]*+(?:\"((?:[^\"\\]|\\.)*+)\"?|([^;\"]*+))[^;]*+", re.DOTALL)
 _PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
 _SECTION: Final = re.compile(rb"(.*?)\*(?:([0-9]{1,3})(\*?))?")
 _NEEDS_ESCAPE: Final = re.compile(rb"[^A-Za-z0-9!#$&+.^_`|~-]")
@@ -50,7 +53,7 @@ MESSAGE: Final = ContentType(b"message/rfc822", b"message", b"rfc822", ())
 
 def parse_content_type(value: bytes) -> ContentType:
     """The type of an unfolded Content-Type value, `TEXT_PLAIN` when it cannot be understood."""
-    return _cached_type(value) if len(value) <= _CACHED_LENGTH else _read_type(value)
+    return _cached_type(value) if len(value) <= _CACHED_LENGTH else _read_type(value[:MAX_VALUE])
 
 
 def _read_type(value: bytes) -> ContentType:
@@ -67,10 +70,16 @@ _cached_type = lru_cache(maxsize=1024)(_read_type)
 
 def parse_disposition(value: bytes) -> tuple[bytes, Parameters] | None:
     """The disposition and its parameters; one without a word is an attachment (RFC 2183 §2.8). None for no value."""
+    value = value[:MAX_VALUE]
     match = _VALUE.match(value)
     if match is not None:
         return match[1], parse_parameters(value, match.end())
     return (b"attachment", parse_parameters(value, 0)) if value else None
+
+
+def parse_languages(value: bytes) -> list[bytes]:
+    """The tags of a Content-Language value (RFC 3282)."""
+    return [tag for tag in map(bytes.strip, value[:MAX_VALUE].split(b",", MAX_PARAMETERS)[:MAX_PARAMETERS]) if tag]
 
 
 def parse_encoding(value: bytes) -> bytes:
@@ -81,12 +90,15 @@ def parse_encoding(value: bytes) -> bytes:
 
 def parse_parameters(value: bytes, position: int) -> Parameters:
     """The parameters after `position`; continuations are joined, their charset and escapes kept (RFC 2231 §6)."""
-    position = value.find(b";", position)
-    if position < 0:
-        return ()
-    found = []
+    found: list[tuple[bytes, bytes]] = []
     continued = False
-    for match in _PARAMETER.finditer(value, position):
+    while len(found) < MAX_PARAMETERS and (position := value.find(b";", position)) >= 0:
+        separators = _SEPARATORS.match(value, position)
+        position = separators.end() if separators is not None else position + 1
+        match = _PARAMETER.match(value, position)
+        if match is None:
+            continue
+        position = match.end()
         name, quoted, token = match.groups()
         if quoted is None:
             text = token.strip()

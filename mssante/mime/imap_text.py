@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mssante.mime.addresses import parse_addresses
-from mssante.mime.content import ContentType, Parameters, parse_disposition, parse_encoding
+from mssante.mime.content import ContentType, Parameters, parse_disposition, parse_encoding, parse_languages
 
 _PLAIN: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-!#-\[\]-\x7f]*+").fullmatch
 _QUOTABLE: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*+").fullmatch
@@ -119,9 +119,9 @@ def _extension(fields: dict[bytes, list[bytes]]) -> bytes:
     if parsed is not None:
         disposition = b"(%b %b)" % (string(parsed[0]), _parameters(parsed[1], False))
     values = fields.get(b"content-language")
-    tags = [string(tag) for tag in map(bytes.strip, values[0].split(b",")) if tag] if values else []
+    tags = parse_languages(values[0]) if values else []
     if tags:
-        language = b"(" + b" ".join(tags) + b")"
+        language = b"(" + b" ".join(map(string, tags)) + b")"
     return b"%b %b %b" % (disposition, language, _text(fields.get(b"content-location")))
 
 

@@ -171,10 +171,41 @@ def part(header: bytes, body: bytes) -> bytes:
 
 def test_ten_thousand_parts() -> None:
     data = part(b"Content-Type: multipart/mixed; boundary=b", b"--b\r\n\r\nx\r\n" * 20_000 + b"--b--\r\n")
+    for limits in (Limits(parts=10_000), Limits(), Limits(parts=3)):
+        card = scan(data, limits)
+        assert len(card.root.parts) == limits.parts - 1
+        assert card.root.body_end == len(data)
+
+
+_ONE = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+_NEST = b"".join(b"Content-Type: multipart/mixed; boundary=b%02d\r\n\r\n--b%02d\r\n" % (n, n) for n in range(49))
+HOSTILE: list[tuple[str, bytes]] = [
+    ("line starts like delimiters", _NEST + b"\r\n" + b"\n--" * 1_000_000),
+    ("nothing but line ends", _NEST + b"\r\n" + b"\n" * 1_000_000),
+    ("the outermost delimiter again and again", _NEST + b"\r\n--b00\r\n" * 100_000),
+    ("one boundary at every depth", _NEST.replace(b"b0", b"b") + b"\r\n--b\r\n" * 100_000),
+    (
+        "parts of many header lines",
+        b"Content-Type: multipart/x; boundary=b\r\n\r\n" + (b"--b\r\n" + b":\n" * 40_000) * 20,
+    ),
+    ("a delimiter line without end", b"Content-Type: multipart/x; boundary=b\r\n\r\n--b" + b" " * 3_000_000),
+    ("parameters without value", b"Content-Type: a/b; " + b"x" * 250_000 + b"\r\n\r\n"),
+    ("nothing but separators", b"Content-Type: a/b" + b";" * 250_000 + b"\r\n\r\n"),
+    ("nothing but equal signs", b"Content-Type: a/b;" + b"=" * 250_000 + b"\r\n\r\n"),
+    ("very many parameters", b"Content-Type: a/b" + b";a*1=b" * 40_000 + b"\r\n\r\n"),
+    ("very many languages", b"Content-Language: " + b"a," * 120_000 + b"\r\n\r\n"),
+    ("very many senders", b"From:a@b.test\r\n" * 16_000 + b"\r\n"),
+    ("a subject of encoded words", b"Subject: " + b"=?utf-8?q?a?= " * 18_000 + b"\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize("data", [case[1] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
+def test_hostile_structure_takes_linear_time(data: bytes) -> None:
+    """Each of these would take minutes if any step were quadratic (one of them did)."""
     card = scan(data)
-    assert len(card.root.parts) == 9_999
-    assert card.root.body_end == len(data)
-    assert len(scan(data, Limits(parts=3)).root.parts) == 2
+    assert card.size == len(data)
+    assert card.body.startswith(b"(")
+    assert len(card.encode()) < 2_000_000
 
 
 @pytest.mark.parametrize("kind", ["multipart", "message"])
