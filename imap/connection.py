@@ -237,7 +237,7 @@ class Connection(asyncio.Protocol):
         transport = await self._loop.start_tls(
             self._transport, self, self._server.context(), server_side=True, ssl_handshake_timeout=seconds
         )
-        if transport is None or self.framer.buffered:
+        if transport is None:
             raise ConnectionResetError
         self._transport = transport
         self._reading = True

@@ -64,8 +64,8 @@ def _plain(kind: Kind) -> Item:
     return Item(kind, kind.encode("ascii"))
 
 
-FLAGS, UID = _plain(Kind.FLAGS), _plain(Kind.UID)
 _PLAIN: Final = {kind.encode("ascii"): _plain(kind) for kind in Kind if kind is not Kind.SECTION}
+FLAGS, UID = _PLAIN[b"FLAGS"], _PLAIN[b"UID"]
 _RFC822: Final = {
     b"RFC822": Item(Kind.SECTION, b"RFC822", Section(), None, True),
     b"RFC822.HEADER": Item(Kind.SECTION, b"RFC822.HEADER", Section(text=Text.HEADER)),

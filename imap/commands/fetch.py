@@ -46,7 +46,7 @@ class _Plan(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=512)
 def _plan(items: tuple[Item, ...], uid: bool) -> _Plan:
-    rest = tuple(item for item in items if item is not UID_ITEM)
+    rest = tuple(item for item in items if item != UID_ITEM)
     ordered = (UID_ITEM, *rest) if uid or len(rest) < len(items) else rest
     header = content = False
     for item in items:

@@ -58,9 +58,9 @@ def _imaplib(operator: Operator) -> None:
         assert client.select("INBOX") == ("OK", [b"2"])
         status, data = client.fetch("2", "(RFC822 UID FLAGS)")
         assert status == "OK"
-        assert data[0][1] == PREPEND + MULTIPART
+        assert isinstance(data[0], tuple) and data[0][1] == PREPEND + MULTIPART
         status, data = client.fetch("2", "(BODYSTRUCTURE)")
-        assert b'"application" "pdf"' in data[0]
+        assert isinstance(data[0], bytes) and b'"application" "pdf"' in data[0]
         assert client.store("1", "+FLAGS", "\\Deleted")[0] == "OK"
         assert client.expunge() == ("OK", [b"1"])
         assert client.search(None, "SEEN") == ("OK", [b"1"])
