@@ -110,7 +110,10 @@ class Courier:
 
     async def run(self) -> None:
         """Serves the queue until `stop()`."""
-        unsubscribe = self._deliveries.on_change(self._wake.set)
+        unsubscribe = [
+            self._deliveries.on_change(self._wake.set),
+            self._deliveries.on_asked(self._end_pauses),
+        ]
         reclaimed = False
         try:
             while not self._stopping:
@@ -127,7 +130,13 @@ class Courier:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._wake.wait(), pause)
         finally:
-            unsubscribe()
+            for each in unsubscribe:
+                each()
+
+    def _end_pauses(self) -> None:
+        """The operator knows better than the last failure whether a peer is up again."""
+        for lane in self._lanes.values():
+            lane.paused_until_us = 0
 
     async def stop(self, grace: float) -> None:
         """Takes nothing more, lets transactions end for `grace` seconds, gives back what has no outcome."""

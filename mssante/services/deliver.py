@@ -30,6 +30,7 @@ from mssante.store.accounts import find_bal
 from mssante.store.mail import RECEIVING, BalRefused, deliver
 from mssante.store.messages import NewMessage, StoredMessage, add_message, load_message
 from mssante.store.queue import (
+    ASKED,
     QueueItem,
     QueueRecipient,
     QueueState,
@@ -162,6 +163,10 @@ class Deliveries:
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Calls `callback` after each commit that touched the queue; the answer ends that."""
         return self._store.hints.subscribe("queue", None, callback)
+
+    def on_asked(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Calls `callback` when the operator wants mail tried at once, before those of `on_change`."""
+        return self._store.hints.subscribe("queue", ASKED, callback)
 
     async def next_due_us(self) -> int | None:
         """When the queue is worth looking at: perhaps in the past, None when it is empty."""

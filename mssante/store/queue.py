@@ -69,6 +69,9 @@ class DueDomain(msgspec.Struct, frozen=True):
     due_us: int
 
 
+ASKED = "asked"
+"""Key of the hint that tells of the operator's wish to have mail tried at once, peers that were down included."""
+
 _table = queue_item
 _COLUMNS = tuple(
     _table.c[name]
@@ -197,7 +200,7 @@ def retry(tx: Tx, ids: Sequence[int] | None) -> int:
     change = update(_table).where(_table.c.state == "queued").values(due_us=tx.now_us, changed_us=tx.now_us)
     if ids is not None:
         change = change.where(_table.c.id.in_(list(ids)))
-    tx.hint("queue")
+    tx.hint("queue", ASKED)
     return int(tx.conn.execute(change).rowcount)
 
 
@@ -209,7 +212,7 @@ def hold(tx: Tx, ids: Sequence[int]) -> int:
 def release(tx: Tx, ids: Sequence[int]) -> int:
     """Puts held items back, due at once; how many."""
     change = update(_table).where(_table.c.state == "held", _table.c.id.in_(list(ids)))
-    tx.hint("queue")
+    tx.hint("queue", ASKED)
     return int(tx.conn.execute(change.values(state="queued", due_us=tx.now_us, changed_us=tx.now_us)).rowcount)
 
 
