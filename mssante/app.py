@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 from espace_confiance.holder import EspaceConfiance
 from espace_confiance.routes import Routes
@@ -219,6 +220,8 @@ class Operator:
             return
         self._reception.adopt(_charter(settings), settings.smtp.max_size, settings.smtp.max_size_patient)
         self._intake.verify = settings.dkim.verify
+        if self._smtp is not None:
+            self._smtp.adopt(_smtp_settings(settings))
         log.info("configuration read again: rules and sizes hold from now on, ports and stores after a restart")
 
     def _told_once(self, what: str, fault: str) -> None:
@@ -311,6 +314,7 @@ def _smtp_settings(settings: Settings) -> SmtpInSettings:
         mx=listen.mx or None,
         submission=listen.submission or None,
         submissions=listen.submissions or None,
+        postmaster=f"postmaster@{settings.own_domains[0]}",
         max_size=smtp.max_size,
         max_line=smtp.max_line,
         connections=smtp.connections,
@@ -361,7 +365,8 @@ def _log_to_stderr() -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            # Locals may hold passwords, INS and pieces of messages: they stay out of every log.
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(serializer=_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

@@ -20,7 +20,10 @@ from mssante.services.throttle import Throttle
 from mssante.store import Conn, Store, StoreError
 from mssante.store.accounts import Bal, delegated_to, find_bal, get_bal
 
-MAY_SIGN_IN = frozenset({BalState.ACTIVE, BalState.CLOSING})
+
+def may_sign_in(bal: Bal | None) -> bool:
+    """Whether the holder may open a session, go on with it and send. One who leaves may still take his mail away."""
+    return bal is not None and bal.state in (BalState.ACTIVE, BalState.CLOSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Accounts:
             self._throttle.failed(peer, login, now_us)
             return Refuse(Rule.AUTH_REFUSED, "unknown login or wrong password")
         self._throttle.succeeded(peer, login)
-        if bal.state not in MAY_SIGN_IN:
+        if not may_sign_in(bal):
             return Refuse(Rule.AUTH_REFUSED, f"account is {bal.state}")
         addresses = await self._store.read(_sends_as, bal)
         return SignedIn(bal.id, bal.address, self._store.keys.trace_name(bal.address), bal.type, addresses)
@@ -87,7 +90,7 @@ class Accounts:
         except StoreError:
             # Cannot tell now: the session stays, as each of its acts asks the store again.
             return True
-        return bal is not None and bal.state in MAY_SIGN_IN
+        return may_sign_in(bal)
 
     async def _find(self, login: str) -> Bal | None:
         try:

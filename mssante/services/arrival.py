@@ -23,9 +23,11 @@ from mssante.domain.verdict import Accept, Defer, Refuse, Rule
 from mssante.mime.dkim import BodyHash, SigningKey, Verifier, auth_results, sign
 from mssante.mime.headers import header_facts, header_fields
 from mssante.mime.scanner import HeaderTooLarge, Scanner
+from mssante.services.accounts import may_sign_in
 from mssante.services.resolver import DnsBroken, DnsError, Resolver
 from mssante.services.transaction import MailTransaction, Trace
 from mssante.store import Store, StoreError, StoreFull, Tx
+from mssante.store.accounts import get_bal
 from mssante.store.exchanges import exchange, record_exchange
 from mssante.store.mail import BalRefused, NewMessage, add_message, deliver
 from mssante.store.queue import QueueRecipient, enqueue
@@ -246,6 +248,9 @@ def _accept(tx: Tx, commit: _Commit) -> Stored:
     acted."""
     mail = commit.transaction
     sender = str(mail.sender) if mail.sender else ""
+    holder = mail.caller.holder
+    if holder is not None and not may_sign_in(get_bal(tx.conn, holder.bal_id)):
+        raise ArrivalRefused(Refuse(Rule.SESSION_CLOSED, "suspended or closed during the session"))
     if mail.facts.from_patient:
         for address in mail.recipients:
             known = exchange(tx.conn, str(address), sender)

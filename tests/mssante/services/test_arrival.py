@@ -11,6 +11,7 @@ from mssante.domain.bal import BalState
 from mssante.domain.exchange import ExchangeState
 from mssante.domain.verdict import Accept, Defer, Refuse, Rule
 from mssante.mime.dkim import Outcome, Verifier, key_record
+from mssante.services import bals
 from mssante.services.arrival import ArrivalRefused, DkimKey, Stored
 from mssante.store import Conn
 from mssante.store.accounts import find_bal, set_state
@@ -158,6 +159,19 @@ async def test_a_mailbox_closed_between_rcpt_and_data_puts_the_message_off(cabin
     arrival = cabinet.reception.receive(transaction, TRACE)
     arrival.feed(mail(COLLEAGUE))
     assert isinstance(await arrival.finish(), Defer)
+    assert cabinet.inbox(SECRETARY) == []
+
+
+async def test_a_sender_suspended_during_the_session_sends_nothing_more(cabinet: Cabinet) -> None:
+    doctor = await cabinet.signed_in()
+    transaction = await cabinet.open(doctor, DOCTOR)
+    await cabinet.reception.recipient(transaction, parse_address(SECRETARY))
+    await cabinet.store.write(bals.suspend, parse_address(DOCTOR), "essai", "operateur")
+    arrival = cabinet.reception.receive(transaction, TRACE)
+    arrival.feed(mail(DOCTOR))
+    outcome = await arrival.finish()
+    assert isinstance(outcome, Refuse)
+    assert outcome.rule is Rule.SESSION_CLOSED
     assert cabinet.inbox(SECRETARY) == []
 
 
