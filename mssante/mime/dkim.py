@@ -6,8 +6,7 @@ What must always hold:
   canonicalization and the recommended list of fields. Replaced, because a hostile message makes them quadratic or
   because they are too lenient, are its parsing of messages, body canonicalization, selection of fields, removal of
   b=, key records and RSA.
-- Body and header are read in linear time, and the body is never held: what is kept between pieces is a number of
-  empty lines and at most two octets.
+- Header and body are read in linear time, and the body is never held (`BodyHash`).
 - ``l=`` (text may be appended to what was signed), rsa-sha1 and RSA keys below 1024 bits never pass (RFC 8301 §3).
 - Reasons are fixed texts: nothing of the message gets into a log or a header through them.
 """
@@ -35,6 +34,20 @@ from cryptography.hazmat.primitives.serialization import (
 from dkim import DKIM, ValidationError, validate_signature_fields
 from dkim.canonicalization import CanonicalizationPolicy, InvalidCanonicalizationPolicyError, Relaxed
 from dkim.util import InvalidTagValueList, parse_tag_value
+
+from mssante.mime.body_hash import BodyHash
+
+__all__ = [
+    "BodyHash",
+    "DkimResult",
+    "Outcome",
+    "SigningKey",
+    "Verifier",
+    "auth_results",
+    "key_record",
+    "load_signing_key",
+    "sign",
+]
 
 MAX_SIGNATURES: Final = 3
 """Signatures of one message that are looked at, the topmost ones."""
@@ -83,81 +96,6 @@ class DkimResult:
     selector: str
     outcome: Outcome
     reason: str = ""
-
-
-class BodyHash:
-    """SHA-256 of a body that comes in pieces, canonicalized (RFC 6376 §3.4.3, §3.4.4); cuts make no difference."""
-
-    def __init__(self, *, relaxed: bool = True) -> None:
-        self._relaxed = relaxed
-        self._hash = hashlib.sha256()
-        self._held = b""  # the start of what may turn out to be white space at a line's end, or a line end
-        self._empty_lines = 0  # line ends whose fate depends on whether text follows
-        self._text = False
-
-    def update(self, data: bytes) -> None:
-        """Take the next octets of the body (after the header's empty line)."""
-        if self._held:
-            data = self._held + data
-        if self._relaxed:
-            data = _compress(data)
-        held = 0
-        if data.endswith(b"\r"):
-            held = 2 if self._relaxed and data.endswith(b" \r") else 1
-        elif self._relaxed and data.endswith(b" "):
-            held = 1
-        if held:
-            self._held, data = data[-held:], data[:-held]
-        else:
-            self._held = b""
-        text = data.rstrip(b"\r\n")
-        ends = data[len(text) :]
-        lines = _line_ends(ends)
-        if len(ends) > 2 * lines:  # a bare CR or LF is text
-            text = data[: len(data) - 2 * lines]
-        if text:
-            self._write(text)
-        self._empty_lines += lines
-
-    def digest(self) -> bytes:
-        """The hash of the whole body."""
-        if self._held:
-            self._write(self._held)
-            self._held = b""
-        final = self._hash.copy()
-        # Empty lines at the end do not count; a body without text is one line end, or nothing when relaxed.
-        if self._text or not self._relaxed:
-            final.update(b"\r\n")
-        return final.digest()
-
-    def _write(self, text: bytes) -> None:
-        while self._empty_lines:
-            count = min(self._empty_lines, 8_192)
-            self._hash.update(b"\r\n" * count)
-            self._empty_lines -= count
-        self._hash.update(text)
-        self._text = True
-
-
-def _compress(data: bytes) -> bytes:
-    """Every run of spaces and tabs as one space, none before CRLF. A run of n takes log2(n) passes."""
-    if b"\t" in data:
-        data = data.replace(b"\t", b" ")
-    if b" " not in data:  # base64: the search for one octet is many times faster than for two
-        return data
-    while b"  " in data:
-        data = data.replace(b"  ", b" ")
-    return data.replace(b" \r\n", b"\r\n")
-
-
-def _line_ends(ends: bytes) -> int:
-    """How many whole CRLF the trailing run of CR and LF octets ends with."""
-    if not ends.endswith(b"\n"):
-        return 0
-    start = max(ends.rfind(b"\r\r"), ends.rfind(b"\n\n")) + 1
-    if ends.startswith(b"\n", start):
-        start += 1
-    return (len(ends) - start) // 2
 
 
 _FIELD_END: Final = re.compile(rb"\n(?![ \t])")
@@ -486,18 +424,15 @@ def sign(header: bytes, body_hash: bytes, *, domain: str, selector: str, key: Si
 
 def _fold_names(names: list[bytes]) -> bytes:
     """The names joined by colons, folded where a line would grow long; white space is allowed there."""
-    folded = b""
+    lines: list[list[bytes]] = [[]]
     width = 20  # what comes before on the first line
-    for index, name in enumerate(names):
-        if index:
-            folded += b":"
-            width += 1
-        if width + len(name) + 1 > _LINE:
-            folded += b"\r\n\t "
-            width = 9
-        folded += name
-        width += len(name)
-    return folded
+    for name in names:
+        width += len(name) + 1
+        if width > _LINE:
+            lines.append([])
+            width = 10 + len(name)
+        lines[-1].append(name)
+    return b":\r\n\t ".join(b":".join(line) for line in lines)
 
 
 def load_signing_key(pem: bytes) -> SigningKey:

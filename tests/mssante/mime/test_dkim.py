@@ -349,6 +349,7 @@ HOSTILE_FIELDS: list[tuple[str, bytes]] = [
     ("continuation lines", b"From: x\r\n" + b" y\r\n" * 60_000),
     ("many fields", b"a:\r\n" * 60_000 + b"From: x\r\n"),
     ("a signature of white space", b"DKIM-Signature: v=1; b=" + b" \r\n" * 60_000 + b"\r\nFrom: x\r\n"),
+    ("many fields to sign", b"From: x\r\n" + b"To:\r\n" * 40_000),
     ("a long list", b"DKIM-Signature: v=1; h=" + b"a:" * 3_000 + b"\r\n" + b"a:\r\n" * 50_000 + b"From: x\r\n"),
 ]
 
