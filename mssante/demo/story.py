@@ -200,7 +200,7 @@ class Story:
                 self.cabinet.run("regulateur", "clore", abuser.address, *motif),
             )
             self._show("IMAP", _bye(imap))
-            self._mail(smtp, abuser.address, 421, "4.7.0")
+            self._ask("SMTP", smtp.getreply(), 421, "4.7.0")  # said by itself
         with self._smtp(abuser, sign_in=False) as session:
             try:
                 session.login(abuser.address, abuser.password)
