@@ -4,10 +4,14 @@ Always true here: a folder's uidvalidity is unlike that of any folder its bal ha
 (RFC 9051 §2.3.1.1); INBOX is always there; whoever changes what is in a folder locks its row first (`lock_folder`).
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from mssante.store.errors import AlreadyExists, NotFound
+from mssante.store.prepared import Prepared
 from mssante.store.schema import bal, folder
 from mssante.store.writer import Tx
 
@@ -40,25 +44,30 @@ class Folder(msgspec.Struct, frozen=True):
 
 
 _FOLDER = select(*(folder.c[name] for name in Folder.__struct_fields__))
-_FOLDERS = _FOLDER.where(folder.c.bal_id == bindparam("bal_id")).order_by(folder.c.name)
-_FOLDER_BY_NAME = _FOLDER.where(folder.c.bal_id == bindparam("bal_id"), folder.c.name == bindparam("name"))
-_FOLDER_BY_ID = _FOLDER.where(folder.c.id == bindparam("id"))
-_LOCKED = _FOLDER_BY_ID.with_for_update()
+_FOLDERS = Prepared(_FOLDER.where(folder.c.bal_id == bindparam("bal_id")).order_by(folder.c.name))
+_FOLDER_BY_NAME = Prepared(_FOLDER.where(folder.c.bal_id == bindparam("bal_id"), folder.c.name == bindparam("name")))
+_FOLDER_BY_ID = Prepared(_FOLDER.where(folder.c.id == bindparam("id")))
+_LOCKED = Prepared(_FOLDER.where(folder.c.id == bindparam("id")).with_for_update())
 _ADD_FOLDER = insert(folder).returning(folder.c.id)
 
 
 def folders(conn: Connection, bal_id: int) -> list[Folder]:
-    return [Folder(*row) for row in conn.execute(_FOLDERS, {"bal_id": bal_id})]
+    return [_folder(row) for row in _FOLDERS.rows(conn, {"bal_id": bal_id})]
 
 
 def folder_by_name(conn: Connection, bal_id: int, name: str) -> Folder | None:
-    row = conn.execute(_FOLDER_BY_NAME, {"bal_id": bal_id, "name": name}).first()
-    return Folder(*row) if row else None
+    found = _FOLDER_BY_NAME.rows(conn, {"bal_id": bal_id, "name": name})
+    return _folder(found[0]) if found else None
 
 
 def folder_by_id(conn: Connection, folder_id: int) -> Folder | None:
-    row = conn.execute(_FOLDER_BY_ID, {"id": folder_id}).first()
-    return Folder(*row) if row else None
+    found = _FOLDER_BY_ID.rows(conn, {"id": folder_id})
+    return _folder(found[0]) if found else None
+
+
+def _folder(row: Sequence[Any]) -> Folder:
+    values = [*row[:-1], bool(row[-1])]
+    return Folder(*values)
 
 
 def first_folders(bal_id: int, now_us: int) -> tuple[list[dict[str, object]], int]:
@@ -110,7 +119,7 @@ def claim_recent(tx: Tx, folder_id: int) -> int:
 
 
 def lock_folder(tx: Tx, folder_id: int) -> Folder:
-    row = tx.conn.execute(_LOCKED, {"id": folder_id}).first()
-    if row is None:
+    found = _LOCKED.rows(tx.conn, {"id": folder_id})
+    if not found:
         raise NotFound("the folder is gone")
-    return Folder(*row)
+    return _folder(found[0])

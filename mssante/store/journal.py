@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from mssante.store.engines import keys_of
+from mssante.store.prepared import Prepared
 from mssante.store.schema import journal, journal_head
 
 FIRST = bytes(32)
@@ -36,9 +37,11 @@ class JournalEntry(msgspec.Struct, frozen=True):
 
 
 _HEAD = select(journal_head.c.seq, journal_head.c.hash, journal_head.c.mac)
-_LOCKED_HEAD = _HEAD.with_for_update()
-_APPEND = insert(journal).inline()
-_MOVE_HEAD = update(journal_head).values(seq=bindparam("new_seq"), hash=bindparam("new_hash"), mac=bindparam("new_mac"))
+_LOCKED_HEAD = Prepared(_HEAD.with_for_update())
+_APPEND = Prepared(insert(journal).inline())
+_MOVE_HEAD = Prepared(
+    update(journal_head).values(seq=bindparam("new_seq"), hash=bindparam("new_hash"), mac=bindparam("new_mac"))
+)
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 Row = tuple[int, str, str, str, str]
@@ -53,7 +56,7 @@ def append(conn: Connection, rows: Iterable[Row]) -> None:
     """Chains the rows and moves the head; the last thing a transaction does, because the head's row lock orders all
     writing processes."""
     keys = keys_of(conn)
-    seq, digest, _ = conn.execute(_LOCKED_HEAD).one()
+    ((seq, digest, _),) = _LOCKED_HEAD.rows(conn)
     added = []
     for row in rows:
         seq += 1
@@ -71,10 +74,9 @@ def append(conn: Connection, rows: Iterable[Row]) -> None:
             }
         )
     if added:
-        conn.execute(_APPEND, added)
-        conn.execute(
-            _MOVE_HEAD, {"new_seq": seq, "new_hash": digest, "new_mac": keys.journal_mac(_head_bytes(seq, digest))}
-        )
+        _APPEND.many(conn, added)
+        mac = keys.journal_mac(_head_bytes(seq, digest))
+        _MOVE_HEAD.count(conn, {"new_seq": seq, "new_hash": digest, "new_mac": mac})
 
 
 def start(conn: Connection) -> None:

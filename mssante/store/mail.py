@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, literal_column, select, update
 
 from mssante.domain.bal import BalState
 from mssante.domain.flags import SEEN
@@ -45,6 +45,7 @@ from mssante.store.messages import (
     total_size,
     unseal_facts,
 )
+from mssante.store.prepared import Prepared
 from mssante.store.schema import bal, entry, expunged, folder, message
 from mssante.store.writer import Tx
 
@@ -81,6 +82,8 @@ __all__ = [
 ]
 
 RECEIVING = frozenset({BalState.ACTIVE, BalState.SUSPENDED})
+_HELD = [BalState.ACTIVE.value, BalState.SUSPENDED.value, BalState.CLOSING.value]
+"""The states in which the holder's own folders may still grow, by APPEND or COPY."""
 
 
 class BalRefused(StoreError):
@@ -125,31 +128,43 @@ class MessageRow(msgspec.Struct, frozen=True):
 
 # Arrival
 
-_CHARGE = (
-    update(bal)
-    .where(bal.c.id.in_(bindparam("ids", expanding=True)), bal.c.state.in_(bindparam("accepting", expanding=True)))
-    .values(used_bytes=bal.c.used_bytes + bindparam("bytes"))
-    .returning(bal.c.id)
-)
+_RECEIVING = bal.c.id.in_(bindparam("ids", expanding=True)) & bal.c.state.in_(bindparam("accepting", expanding=True))
+_CHARGE = Prepared(update(bal).where(_RECEIVING).values(used_bytes=bal.c.used_bytes + bindparam("bytes")))
+_ACCEPTING = Prepared(select(bal.c.id).where(_RECEIVING))
 _GROWN = {
     "uidnext": folder.c.uidnext + bindparam("added"),
     "highestmodseq": folder.c.highestmodseq + 1,
     "messages": folder.c.messages + bindparam("added"),
     "unseen": folder.c.unseen + bindparam("added_unseen"),
 }
-_GROW_INBOXES = (
+_INBOXES = folder.c.bal_id.in_(bindparam("ids", expanding=True)) & (folder.c.name == INBOX)
+_GROW_INBOXES = Prepared(
     update(folder)
-    .where(folder.c.bal_id.in_(bindparam("ids", expanding=True)), folder.c.name == INBOX)
+    .where(_INBOXES)
     .values(_GROWN)
     .returning(folder.c.bal_id, folder.c.id, folder.c.uidnext, folder.c.highestmodseq)
 )
-_GROW = (
+_FILL_INBOXES = Prepared(
+    insert(entry).from_select(
+        ["folder_id", "uid", "modseq", "message_id", "flags", "keywords", "internal_us"],
+        select(
+            folder.c.id,
+            folder.c.uidnext - 1,
+            folder.c.highestmodseq,
+            bindparam("message_id", type_=entry.c.message_id.type),
+            bindparam("flags", type_=entry.c.flags.type),
+            literal_column("''"),
+            bindparam("internal_us", type_=entry.c.internal_us.type),
+        ).where(_INBOXES),
+    )
+)
+_GROW = Prepared(
     update(folder)
-    .where(folder.c.id == bindparam("ids"))
+    .where(folder.c.id == bindparam("of_folder"))
     .values(_GROWN)
     .returning(folder.c.bal_id, folder.c.uidnext, folder.c.highestmodseq)
 )
-_ADD_ENTRIES = insert(entry).inline()
+_ADD_ENTRIES = Prepared(insert(entry).inline())
 
 
 def deliver(
@@ -165,21 +180,12 @@ def deliver(
     if not wanted:
         return []
     size, received_us = size_of(tx, message_id)
-    charged = (
-        tx.conn.execute(_CHARGE, {"ids": wanted, "accepting": [str(state) for state in accepting], "bytes": size})
-        .scalars()
-        .all()
-    )
-    if len(charged) < len(wanted):
-        raise BalRefused(set(wanted) - set(charged))
-    grown = tx.conn.execute(_GROW_INBOXES, {"ids": wanted, "added": 1, "added_unseen": 0 if flags & SEEN else 1}).all()
-    tx.conn.execute(
-        _ADD_ENTRIES,
-        [
-            _entry_values(folder_id, uidnext - 1, modseq, message_id, flags, "", received_us)
-            for _, folder_id, uidnext, modseq in grown
-        ],
-    )
+    states = [state.value for state in accepting]
+    if _CHARGE.count(tx.conn, {"ids": wanted, "accepting": states, "bytes": size}) < len(wanted):
+        still = _ACCEPTING.rows(tx.conn, {"ids": wanted, "accepting": states})
+        raise BalRefused(set(wanted).difference(bal_id for (bal_id,) in still))
+    grown = _GROW_INBOXES.rows(tx.conn, {"ids": wanted, "added": 1, "added_unseen": 0 if flags & SEEN else 1})
+    _FILL_INBOXES.count(tx.conn, {"ids": wanted, "message_id": message_id, "flags": flags, "internal_us": received_us})
     for _, folder_id, _, _ in grown:
         tx.hint("folder", folder_id)
     return [Delivered(bal_id, folder_id, uidnext - 1, modseq) for bal_id, folder_id, uidnext, modseq in grown]
@@ -203,20 +209,15 @@ def append(
 def _place(tx: Tx, folder_id: int, items: Sequence[tuple[int, int, str, int]], size: int) -> list[int]:
     """Adds entries (message id, flags, keywords, internal date) in their order; the uids they got."""
     unseen = sum(1 for _, flags, _, _ in items if not flags & SEEN)
-    row = tx.conn.execute(_GROW, {"ids": folder_id, "added": len(items), "added_unseen": unseen}).first()
-    if row is None:
+    grown = _GROW.rows(tx.conn, {"of_folder": folder_id, "added": len(items), "added_unseen": unseen})
+    if not grown:
         raise NotFound("the folder is gone")
-    bal_id, uidnext, modseq = row
-    if (
-        tx.conn.execute(
-            _CHARGE, {"ids": [bal_id], "accepting": ["active", "suspended", "closing"], "bytes": size}
-        ).first()
-        is None
-    ):
+    ((bal_id, uidnext, modseq),) = grown
+    if not _CHARGE.count(tx.conn, {"ids": [bal_id], "accepting": _HELD, "bytes": size}):
         raise BalRefused([bal_id])
     uids = list(range(uidnext - len(items), uidnext))
-    tx.conn.execute(
-        _ADD_ENTRIES,
+    _ADD_ENTRIES.many(
+        tx.conn,
         [
             _entry_values(folder_id, uid, modseq, message_id, flags, keywords, internal_us)
             for uid, (message_id, flags, keywords, internal_us) in zip(uids, items, strict=True)
@@ -243,18 +244,18 @@ def _entry_values(
 # Reading
 
 _ENTRY_COLUMNS = (entry.c.uid, entry.c.flags, entry.c.keywords, entry.c.modseq, entry.c.message_id)
-_ENTRIES = (
+_ENTRIES = Prepared(
     select(*_ENTRY_COLUMNS)
     .where(entry.c.folder_id == bindparam("folder"), entry.c.modseq > bindparam("since"))
     .order_by(entry.c.uid)
 )
-_ALL_ENTRIES = select(*_ENTRY_COLUMNS).where(entry.c.folder_id == bindparam("folder")).order_by(entry.c.uid)
-_EXPUNGED = (
+_ALL_ENTRIES = Prepared(select(*_ENTRY_COLUMNS).where(entry.c.folder_id == bindparam("folder")).order_by(entry.c.uid))
+_EXPUNGED = Prepared(
     select(expunged.c.uid)
     .where(expunged.c.folder_id == bindparam("folder"), expunged.c.modseq > bindparam("since"))
     .order_by(expunged.c.uid)
 )
-_ROWS = (
+_ROWS = Prepared(
     select(entry.c.uid, entry.c.flags, entry.c.keywords, entry.c.modseq, entry.c.internal_us, *MESSAGE_COLUMNS)
     .join_from(entry, message, entry.c.message_id == message.c.id)
     .where(entry.c.folder_id == bindparam("folder"), entry.c.uid.in_(bindparam("uids", expanding=True)))
@@ -265,15 +266,15 @@ _ROWS = (
 def entries(conn: Connection, folder_id: int, since_modseq: int = 0) -> list[Entry]:
     """The folder's entries by uid; with `since_modseq` only those changed after it."""
     if since_modseq:
-        rows = conn.execute(_ENTRIES, {"folder": folder_id, "since": since_modseq})
+        rows = _ENTRIES.rows(conn, {"folder": folder_id, "since": since_modseq})
     else:
-        rows = conn.execute(_ALL_ENTRIES, {"folder": folder_id})
+        rows = _ALL_ENTRIES.rows(conn, {"folder": folder_id})
     return [_entry(row) for row in rows]
 
 
 def expunged_since(conn: Connection, folder_id: int, modseq: int) -> list[int]:
     """The uids expunged after `modseq`, each once (RFC 7162 §3.2.10 VANISHED)."""
-    return list(conn.execute(_EXPUNGED, {"folder": folder_id, "since": modseq}).scalars())
+    return [uid for (uid,) in _EXPUNGED.rows(conn, {"folder": folder_id, "since": modseq})]
 
 
 def rows(conn: Connection, folder_id: int, uids: Sequence[int]) -> list[MessageRow]:
@@ -282,7 +283,7 @@ def rows(conn: Connection, folder_id: int, uids: Sequence[int]) -> list[MessageR
     return [
         _message_row(keys, row)
         for some in chunks(uids)
-        for row in conn.execute(_ROWS, {"folder": folder_id, "uids": some})
+        for row in _ROWS.rows(conn, {"folder": folder_id, "uids": some})
     ]
 
 
@@ -305,17 +306,20 @@ def _keywords_text(keywords: Iterable[str]) -> str:
 
 # Changes
 
-_SOME_ENTRIES = (
-    select(*_ENTRY_COLUMNS, entry.c.internal_us)
-    .where(entry.c.folder_id == bindparam("folder"), entry.c.uid.in_(bindparam("uids", expanding=True)))
+_OF_FOLDER = (entry.c.folder_id == bindparam("folder")) & entry.c.uid.in_(bindparam("uids", expanding=True))
+_SOME_ENTRIES = Prepared(select(*_ENTRY_COLUMNS).where(_OF_FOLDER).order_by(entry.c.uid))
+_TO_COPY = Prepared(
+    select(entry.c.uid, entry.c.message_id, entry.c.flags, entry.c.keywords, entry.c.internal_us)
+    .where(_OF_FOLDER)
     .order_by(entry.c.uid)
 )
-_CHANGE_ENTRY = (
+_DELETE_ENTRIES = Prepared(delete(entry).where(_OF_FOLDER).returning(entry.c.uid, entry.c.flags, entry.c.message_id))
+_CHANGE_ENTRY = Prepared(
     update(entry)
     .where(entry.c.folder_id == bindparam("in_folder"), entry.c.uid == bindparam("of_uid"))
     .values(flags=bindparam("new_flags"), keywords=bindparam("new_keywords"), modseq=bindparam("new_modseq"))
 )
-_BUMP = (
+_BUMP = Prepared(
     update(folder)
     .where(folder.c.id == bindparam("of_folder"))
     .values(
@@ -325,13 +329,11 @@ _BUMP = (
     )
     .returning(folder.c.highestmodseq)
 )
-_DELETE_ENTRIES = (
-    delete(entry)
-    .where(entry.c.folder_id == bindparam("folder"), entry.c.uid.in_(bindparam("uids", expanding=True)))
-    .returning(entry.c.uid, entry.c.flags, entry.c.message_id)
+_ADD_EXPUNGED = Prepared(insert(expunged).inline())
+_REFUND = Prepared(
+    update(bal).where(bal.c.id == bindparam("of_bal")).values(used_bytes=bal.c.used_bytes - bindparam("bytes"))
 )
-_ADD_EXPUNGED = insert(expunged).inline()
-_REFUND = update(bal).where(bal.c.id == bindparam("of_bal")).values(used_bytes=bal.c.used_bytes - bindparam("bytes"))
+
 Operation = Literal["+", "-", "="]
 
 
@@ -341,66 +343,66 @@ def store_flags(
     """Adds (+), removes (-) or replaces (=) flags and keywords; the entries as they now are. Those that really change
     share one new modseq; when none does the folder's modseq stays (RFC 7162 §3.1)."""
     lock_folder(tx, folder_id)
-    words = set(keywords)
-    before = [
-        row for some in chunks(uids) for row in tx.conn.execute(_SOME_ENTRIES, {"folder": folder_id, "uids": some})
-    ]
-    wanted = [(row, *_applied(op, row.flags, row.keywords, flags, words)) for row in before]
-    changed = [(row, new, text) for row, new, text in wanted if (new, text) != (row.flags, row.keywords)]
-    modseq = 0
-    if changed:
-        unseen = sum((row.flags & SEEN) - (new & SEEN) for row, new, _ in changed)
-        modseq = _bump(tx, folder_id, gone=0, unseen_change=unseen)
-        tx.conn.execute(
-            _CHANGE_ENTRY,
-            [
-                {
-                    "in_folder": folder_id,
-                    "of_uid": row.uid,
-                    "new_flags": new,
-                    "new_keywords": text,
-                    "new_modseq": modseq,
-                }
-                for row, new, text in changed
-            ],
-        )
-    moved = {row.uid for row, _, _ in changed}
+    before = [_entry(row) for row in _some(tx, _SOME_ENTRIES, folder_id, uids)]
+    after = [_applied(one, op, flags, keywords) for one in before]
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    if not changed:
+        return before
+    unseen_change = sum((old.flags & SEEN) - (new.flags & SEEN) for old, new in changed)
+    modseq = _bump(tx, folder_id, gone=0, unseen_change=unseen_change)
+    _CHANGE_ENTRY.many(
+        tx.conn,
+        [
+            {
+                "in_folder": folder_id,
+                "of_uid": new.uid,
+                "new_flags": new.flags,
+                "new_keywords": " ".join(new.keywords),
+                "new_modseq": modseq,
+            }
+            for _, new in changed
+        ],
+    )
     return [
-        Entry(row.uid, new, tuple(text.split()), modseq if row.uid in moved else row.modseq, row.message_id)
-        for row, new, text in wanted
+        new if old == new else msgspec.structs.replace(new, modseq=modseq)
+        for old, new in zip(before, after, strict=True)
     ]
 
 
-def _applied(op: Operation, flags: int, text: str, given: int, words: set[str]) -> tuple[int, str]:
-    held = set(text.split())
+def _applied(one: Entry, op: Operation, flags: int, keywords: Sequence[str]) -> Entry:
+    held, words = set(one.keywords), set(keywords)
     if op == "+":
-        return flags | given, _keywords_text(held | words)
-    if op == "-":
-        return flags & ~given, _keywords_text(held - words)
-    return given, _keywords_text(words)
+        bits, held = one.flags | flags, held | words
+    elif op == "-":
+        bits, held = one.flags & ~flags, held - words
+    else:
+        bits, held = flags, words
+    return Entry(one.uid, bits, tuple(sorted(held)), one.modseq, one.message_id)
+
+
+def _some(tx: Tx, statement: Prepared, folder_id: int, uids: Sequence[int]) -> list[Any]:
+    return [row for some in chunks(uids) for row in statement.rows(tx.conn, {"folder": folder_id, "uids": some})]
 
 
 def _bump(tx: Tx, folder_id: int, *, gone: int, unseen_change: int) -> int:
     values = {"of_folder": folder_id, "gone": gone, "unseen_change": unseen_change}
-    modseq: int = tx.conn.execute(_BUMP, values).scalar_one()
+    ((modseq,),) = _BUMP.rows(tx.conn, values)
     tx.hint("folder", folder_id)
-    return modseq
+    return int(modseq)
 
 
 def expunge(tx: Tx, folder_id: int, uids: Sequence[int]) -> list[int]:
     """Removes the entries; the uids that were there. Messages that nothing refers to any more are erased."""
     found = lock_folder(tx, folder_id)
-    gone = [
-        row for some in chunks(uids) for row in tx.conn.execute(_DELETE_ENTRIES, {"folder": folder_id, "uids": some})
-    ]
+    gone = _some(tx, _DELETE_ENTRIES, folder_id, uids)
     if not gone:
         return []
-    modseq = _bump(tx, folder_id, gone=len(gone), unseen_change=-sum(1 for row in gone if not row.flags & SEEN))
-    tx.conn.execute(_ADD_EXPUNGED, [{"folder_id": folder_id, "modseq": modseq, "uid": row.uid} for row in gone])
-    messages = [row.message_id for row in gone]
+    modseq = _bump(tx, folder_id, gone=len(gone), unseen_change=-sum(not flags & SEEN for _, flags, _ in gone))
+    _ADD_EXPUNGED.many(tx.conn, [{"folder_id": folder_id, "modseq": modseq, "uid": uid} for uid, _, _ in gone])
+    messages = [message_id for _, _, message_id in gone]
     _discharge(tx, found.bal_id, messages)
     forget_unreferenced(tx, messages)
-    return sorted(row.uid for row in gone)
+    return sorted(uid for uid, _, _ in gone)
 
 
 def copy(tx: Tx, source: int, uids: Sequence[int], target: int) -> list[tuple[int, int]]:
@@ -408,12 +410,11 @@ def copy(tx: Tx, source: int, uids: Sequence[int], target: int) -> list[tuple[in
     [(uid in source, uid in target)] (RFC 4315 COPYUID)."""
     lock_folder(tx, min(source, target))
     lock_folder(tx, max(source, target))
-    found = [row for some in chunks(uids) for row in tx.conn.execute(_SOME_ENTRIES, {"folder": source, "uids": some})]
+    found = _some(tx, _TO_COPY, source, uids)
     if not found:
         return []
-    items = [(row.message_id, row.flags, row.keywords, row.internal_us) for row in found]
-    new = _place(tx, target, items, total_size(tx, [row.message_id for row in found]))
-    return list(zip([row.uid for row in found], new, strict=True))
+    new = _place(tx, target, [tuple(items) for _, *items in found], total_size(tx, [row[1] for row in found]))
+    return list(zip([row[0] for row in found], new, strict=True))
 
 
 def move(tx: Tx, source: int, uids: Sequence[int], target: int) -> list[tuple[int, int]]:
@@ -424,7 +425,7 @@ def move(tx: Tx, source: int, uids: Sequence[int], target: int) -> list[tuple[in
 
 
 def _discharge(tx: Tx, bal_id: int, message_ids: Sequence[int]) -> None:
-    tx.conn.execute(_REFUND, {"of_bal": bal_id, "bytes": total_size(tx, message_ids)})
+    _REFUND.count(tx.conn, {"of_bal": bal_id, "bytes": total_size(tx, message_ids)})
 
 
 def delete_folder(tx: Tx, folder_id: int) -> None:

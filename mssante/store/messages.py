@@ -13,6 +13,7 @@ from mssante.store.contents import OWN, ContentRef, PendingContent
 from mssante.store.engines import keys_of
 from mssante.store.errors import NotFound
 from mssante.store.keys import Keys
+from mssante.store.prepared import Prepared
 from mssante.store.schema import entry, message, queue_item
 from mssante.store.writer import Tx
 
@@ -40,8 +41,10 @@ class StoredMessage(msgspec.Struct, frozen=True):
     content: ContentRef
 
 
-_ADD_MESSAGE = insert(message).returning(message.c.id)
-_SIZE = select(message.c.size, message.c.received_us).where(message.c.id == bindparam("id"))
+_ADD_MESSAGE = Prepared(
+    insert(message).returning(message.c.id), [column.name for column in message.c if column.name != "id"]
+)
+_SIZE = Prepared(select(message.c.size, message.c.received_us).where(message.c.id == bindparam("id")))
 MESSAGE_COLUMNS = (
     message.c.id,
     message.c.received_us,
@@ -53,9 +56,9 @@ MESSAGE_COLUMNS = (
     message.c.wrapped_key,
     message.c.content_id,
 )
-_MESSAGE = select(*MESSAGE_COLUMNS).where(message.c.id == bindparam("id"))
-_SIZES = select(message.c.id, message.c.size).where(message.c.id.in_(bindparam("ids", expanding=True)))
-_FORGET = (
+_MESSAGE = Prepared(select(*MESSAGE_COLUMNS).where(message.c.id == bindparam("id")))
+_SIZES = Prepared(select(message.c.id, message.c.size).where(message.c.id.in_(bindparam("ids", expanding=True))))
+_FORGET = Prepared(
     delete(message)
     .where(
         message.c.id.in_(bindparam("ids", expanding=True)),
@@ -86,7 +89,7 @@ def add_message(tx: Tx, new: NewMessage) -> int:
         "size": size,
         "received_us": new.received_us,
     }
-    message_id: int = tx.conn.execute(_ADD_MESSAGE, values).scalar_one()
+    message_id: int = _ADD_MESSAGE.rows(tx.conn, values)[0][0]
     new.content.used = True
     tx.fresh[message_id] = size, new.received_us
     return message_id
@@ -94,10 +97,10 @@ def add_message(tx: Tx, new: NewMessage) -> int:
 
 def load_message(conn: Connection, message_id: int) -> StoredMessage:
     """The message without its places. Raises NotFound."""
-    row = conn.execute(_MESSAGE, {"id": message_id}).first()
-    if row is None:
+    found = _MESSAGE.rows(conn, {"id": message_id})
+    if not found:
         raise NotFound("the message is gone")
-    id_, received_us, size, sealed, *ref = row
+    ((id_, received_us, size, sealed, *ref),) = found
     content = ContentRef(*ref)
     prepend, card = unseal_facts(keys_of(conn), content.content_id, sealed)
     return StoredMessage(id_, received_us, size, card, prepend, content)
@@ -116,17 +119,18 @@ def unseal_facts(keys: Keys, content_id: bytes, sealed: bytes) -> tuple[bytes, b
 def size_of(tx: Tx, message_id: int) -> tuple[int, int]:
     known = tx.fresh.get(message_id)
     if known is None:
-        row = tx.conn.execute(_SIZE, {"id": message_id}).first()
-        if row is None:
+        found = _SIZE.rows(tx.conn, {"id": message_id})
+        if not found:
             raise NotFound("the message is gone")
-        known = row.size, row.received_us
+        ((size, received_us),) = found
+        return size, received_us
     return known
 
 
 def total_size(tx: Tx, message_ids: Sequence[int]) -> int:
     sizes: dict[int, int] = {}
     for some in chunks(message_ids):
-        sizes.update((row.id, row.size) for row in tx.conn.execute(_SIZES, {"ids": some}))
+        sizes.update(_SIZES.rows(tx.conn, {"ids": some}))
     return sum(sizes[id_] for id_ in message_ids)
 
 
@@ -135,7 +139,7 @@ def forget_unreferenced(tx: Tx, message_ids: Iterable[int]) -> None:
     for some in chunks(list(message_ids)):
         if tx.conn.dialect.name == "postgresql":
             tx.conn.execute(_LOCK_MESSAGES, {"ids": some})
-        for content_id, segment in tx.conn.execute(_FORGET, {"ids": some}):
+        for content_id, segment in _FORGET.rows(tx.conn, {"ids": some}):
             tx.erased(content_id, segment if segment.startswith(OWN) else None)
 
 
