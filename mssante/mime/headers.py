@@ -1,18 +1,16 @@
-"""Reading of header blocks, and the check of the octets of a message.
+"""Reading of header blocks.
 
 What must always hold:
 
 - A header block is taken as it came: eight-bit octets, folding, repeated, empty and misspelt fields are data. Nothing
   here raises on the content of a header, and every function is linear in its length.
 - `header_fields` gives octets of the message unchanged (RFC 3501 §6.4.5): folding, case and spacing are kept.
-- `OctetGuard` finds a fault in the same messages however they are cut.
 """
 
 import binascii
 import re
 from collections.abc import Iterable
 from encodings.aliases import aliases
-from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
@@ -168,79 +166,3 @@ def header_fields(header: bytes, names: Iterable[str | bytes], *, negate: bool =
 @lru_cache(maxsize=256)
 def _names(names: tuple[str | bytes, ...]) -> frozenset[bytes]:
     return frozenset((name.encode() if isinstance(name, str) else name).lower() for name in names)
-
-
-class OctetFault(StrEnum):
-    """Why the octets of a message are refused (RFC 5321 §2.3.8, §4.5.3.1.6; RFC 5322 §2.1.1)."""
-
-    BARE_CR = "bare CR"
-    BARE_LF = "bare LF"
-    NUL = "NUL"
-    LONG_LINE = "over-long line"
-
-
-_BARE_CR: Final = re.compile(rb"\r(?!\n)")
-_BARE_LF: Final = re.compile(rb"\n(?<!\r\n)")
-
-
-def find_bare_newline(data: bytes, tail: bytes = b"") -> OctetFault | None:
-    """A CR without LF, an LF without CR, or a NUL in `data`; `tail` is what came before it (its last octet matters).
-
-    A CR that ends `data` is judged with the next piece, so the last piece must be followed by a call with b"" when
-    it may end in CR: ``find_bare_newline(b"", tail)`` is then `BARE_CR`.
-    """
-    after_cr = tail.endswith(b"\r")
-    if after_cr and not data.startswith(b"\n"):
-        return OctetFault.BARE_CR
-    if b"\0" in data:
-        return OctetFault.NUL
-    found = _BARE_CR.search(data)
-    if found is not None and found.end() != len(data):
-        return OctetFault.BARE_CR
-    start = 1 if after_cr else 0
-    return OctetFault.BARE_LF if _BARE_LF.search(data, start) is not None else None
-
-
-class OctetGuard:
-    """Watches the octets of one message as they stream by.
-
-    `limit` is the longest line in octets without its CRLF, 998 by RFC 5321 §4.5.3.1.6; 0 allows any length.
-    After the first fault the guard keeps it and looks no further.
-    """
-
-    def __init__(self, limit: int = 998) -> None:
-        self._limit = limit
-        self._line = 0  # octets of the unfinished line, its CR included
-        self._tail = b""
-        self.fault: OctetFault | None = None
-
-    def feed(self, data: bytes) -> OctetFault | None:
-        """Look at the next piece; the first fault seen so far."""
-        if self.fault is None and data:
-            self.fault = find_bare_newline(data, self._tail) or self._long_line(data)
-            self._tail = data[-1:]
-        return self.fault
-
-    def finish(self) -> OctetFault | None:
-        """The fault of the whole message; a CR at its very end is bare, and the last line may lack its end."""
-        if self.fault is None and self._tail == b"\r":
-            self.fault = OctetFault.BARE_CR
-        elif self.fault is None and 0 < self._limit < self._line:
-            self.fault = OctetFault.LONG_LINE
-        return self.fault
-
-    def _long_line(self, data: bytes) -> OctetFault | None:
-        if not self._limit:
-            return None
-        longest = self._limit + 2  # with CRLF
-        end = len(data)
-        start = -self._line
-        # Hops from line end to line end, as far as a line may reach: a short line costs nothing.
-        while end - start >= longest:
-            feed = data.rfind(b"\n", max(start, 0), start + longest)
-            if feed < 0:
-                return OctetFault.LONG_LINE
-            start = feed + 1
-        feed = data.rfind(b"\n", max(start, 0))
-        self._line = end - (feed + 1 if feed >= 0 else start)
-        return None

@@ -7,10 +7,7 @@ from hypothesis import strategies as st
 from mssante.domain.transaction import HeaderFacts
 from mssante.mime.headers import (
     MAX_REFERENCES,
-    OctetFault,
-    OctetGuard,
     decode_text,
-    find_bare_newline,
     header_facts,
     header_fields,
     message_ids,
@@ -150,57 +147,3 @@ def test_references_fall_back_to_in_reply_to_and_are_bounded() -> None:
     many = b" ".join(b"<%d@x.test>" % number for number in range(1_000))
     assert message_ids(many)[-1] == "<999@x.test>"
     assert len(message_ids(many)) == MAX_REFERENCES
-
-
-OCTETS = [
-    (b"", None),
-    (b"text\r\n", None),
-    (b"no line end", None),
-    (b"\r\n\r\n", None),
-    (b"a\rb\r\n", OctetFault.BARE_CR),
-    (b"a\r", OctetFault.BARE_CR),
-    (b"a\r\r\n", OctetFault.BARE_CR),
-    (b"a\nb\r\n", OctetFault.BARE_LF),
-    (b"\n", OctetFault.BARE_LF),
-    (b"a\r\n\nb", OctetFault.BARE_LF),
-    (b"a\0b\r\n", OctetFault.NUL),
-    (b"x" * 998 + b"\r\n", None),
-    (b"x" * 999 + b"\r\n", OctetFault.LONG_LINE),
-    (b"\r\n" + b"x" * 1_000, OctetFault.LONG_LINE),
-    (b"short\r\n" * 1_000 + b"x" * 998 + b"\r\n" + b"y" * 998, None),
-    (b"short\r\n" * 1_000 + b"x" * 998 + b"\r\n" + b"y" * 999 + b"\r\n", OctetFault.LONG_LINE),
-]
-
-
-@pytest.mark.parametrize(("data", "expected"), OCTETS)
-@pytest.mark.parametrize("step", [1, 2, 3, 997, 1_000_000])
-def test_octets(data: bytes, expected: OctetFault | None, step: int) -> None:
-    guard = OctetGuard()
-    for start in range(0, len(data), step):
-        guard.feed(data[start : start + step])
-    assert guard.finish() is expected
-
-
-@settings(deadline=None)
-@given(st.lists(st.sampled_from((b"\r\n", b"\r", b"\n", b"x", b"xxx", b"\0"))).map(b"".join), st.integers(1, 9))
-def test_octets_fault_or_none_for_every_cut(data: bytes, step: int) -> None:
-    """The reference: no NUL, every CR before LF and every LF after CR, no line of more than five octets."""
-    lines = data.split(b"\r\n")
-    bad = any(len(line) > 5 or set(line) & set(b"\r\n\0") for line in lines)
-    guard = OctetGuard(limit=5)
-    for start in range(0, len(data), step):
-        guard.feed(data[start : start + step])
-    assert (guard.finish() is not None) == bad
-
-
-def test_lines_of_any_length_when_asked() -> None:
-    guard = OctetGuard(limit=0)
-    assert guard.feed(b"x" * 100_000) is None
-
-
-def test_a_cr_at_the_end_waits_for_what_follows() -> None:
-    assert find_bare_newline(b"a\r") is None
-    assert find_bare_newline(b"\nb", b"a\r") is None
-    assert find_bare_newline(b"", b"a\r") is OctetFault.BARE_CR
-    assert find_bare_newline(b"b", b"\r") is OctetFault.BARE_CR
-    assert find_bare_newline(b"\n", b"a") is OctetFault.BARE_LF
