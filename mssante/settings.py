@@ -32,7 +32,9 @@ class Operator(Section, frozen=True, kw_only=True):
     """Who this operator is."""
 
     installation: ClassVar[bool] = True
-    name: Annotated[str, doc("Name of the operator, as users and other operators read it in notices.")]
+    name: Annotated[
+        str, doc("Legal name of the operator, as the O of its certificate has it (cut at 40 letters there).")
+    ]
     hostname: Annotated[
         str, doc("Name of this machine: the CN of its certificate, said in EHLO and in the greetings of SMTP and IMAP.")
     ]
@@ -109,8 +111,32 @@ class Tls(Section, frozen=True, kw_only=True):
         "pki/ca.pem"
     )
     crl: Annotated[
-        Path | None, doc("PEM file of their revocation lists. Empty: revocation is not checked (not for production).")
+        Path | None,
+        doc(
+            "PEM file of their revocation lists, kept fresh from crl_urls. Empty: revocation is not checked (not for "
+            "production)."
+        ),
     ] = Path("pki/crl.pem")
+    crl_urls: Annotated[
+        tuple[str, ...],
+        doc(
+            "Where revocation lists are fetched, http or https (they are signed). Empty: the distribution points that "
+            "the certificates in roots and certificate name."
+        ),
+    ] = ()
+    crl_refresh_s: Annotated[
+        int, doc("Seconds between two looks for newer revocation lists; 0: they are never fetched.", ge=0)
+    ] = 3600
+    crl_alarm_hours: Annotated[
+        int, doc("Hours before a revocation list expires at which the operator is warned.", ge=0)
+    ] = 48
+    crl_required: Annotated[
+        bool,
+        doc(
+            "True: a missing or expired revocation list refuses every certificate of its authority. False: they are "
+            "accepted then, each with a line in the log."
+        ),
+    ] = True
 
 
 class EspaceConfiance(Section, frozen=True, kw_only=True):
@@ -120,7 +146,37 @@ class EspaceConfiance(Section, frozen=True, kw_only=True):
     liste: Annotated[
         Path, doc("The signed white list in force. Checked at each change; a faulty or older one is not taken.")
     ] = Path("espace/listeblanche.xml")
+    url: Annotated[
+        str,
+        doc(
+            "Where the white list is fetched, https under [tls] roots. Production: "
+            "https://espacedeconfiance.mssante.fr/listeblanchemssante.xml. Empty: it is imported by hand."
+        ),
+    ] = ""
+    refresh_s: Annotated[int, doc("Seconds between two looks at the url; a newer list counts at once.", ge=1)] = 3600
+    alarm_hours: Annotated[
+        int,
+        doc("Hours without a confirmation of the list by the url (or an import) to a warning; 0: never.", ge=0),
+    ] = 24
+    hard_stop_days: Annotated[
+        int,
+        doc(
+            "Days (of 24 hours) without such a confirmation after which no mail is exchanged with other operators, "
+            "until the list is confirmed again; 0: never.",
+            ge=0,
+        ),
+    ] = 7
     signer: Annotated[Path, doc("PEM file of the certificate that signs the white list.")] = Path("espace/signer.pem")
+    signer_ca: Annotated[
+        Path | None,
+        doc(
+            "PEM file of the authority that issues the signer's certificate, and of those above it. When named, any "
+            "certificate of that authority for signing whose name is signer_cn may sign, and signer is not read."
+        ),
+    ] = None
+    signer_cn: Annotated[str, doc("With signer_ca: the exact common name (CN) of who signs the white list.")] = (
+        "alb.mssante.fr"
+    )
     routes: Annotated[
         Path | None,
         doc('TOML file of static routes (domain = "host:port"), asked before the DNS. Empty: the DNS alone.'),

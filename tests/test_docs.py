@@ -33,6 +33,18 @@ def test_every_setting_is_explained() -> None:
             assert len(setting.doc) > 20, setting.key
 
 
+def test_every_setting_is_obeyed_by_somebody() -> None:
+    roof = [ROOT / "mssante" / "app.py", *(ROOT / "mssante" / "cli").glob("*.py")]
+    text = "".join(path.read_text(encoding="utf-8") for path in roof)
+    unused = {
+        f"{section}.{setting.key}"
+        for section in sections()
+        for setting in settings_of(section)
+        if not re.search(rf"\.{setting.key}\b", text)
+    }
+    assert unused == {"listen.portal"}, "its only value is 0 until there are pages"
+
+
 def test_every_setting_of_time_or_size_knows_its_unit() -> None:
     units = ("_s", "_hours", "_minutes", "_kib")
     said = (

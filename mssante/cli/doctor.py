@@ -76,6 +76,8 @@ def _certificate(settings: "Settings", now_us: int) -> Iterator[Finding]:
     yield Finding(verdict, "certificate", f"{facts.dn}: {days} days left, until {iso(facts.not_after_us)}")
     if facts.not_before_us > now_us:
         yield Finding(FAULT, "clock", f"{iso(now_us)} is before the certificate's start: set the clock")
+    if facts.dn.o.casefold() != settings.operator.name[:40].casefold():
+        yield Finding(WARN, "certificate", f"its O {facts.dn.o!r} is not [operator] name {settings.operator.name!r}")
     if facts.dn.cn.lower() != settings.operator.hostname:
         yield Finding(
             WARN, "certificate", f"its CN {facts.dn.cn} is not [operator] hostname {settings.operator.hostname}"

@@ -95,9 +95,10 @@ def _settings(directory: Path, operator: "Operator", host: str, port_base: int, 
     ports = {service: port_base + place for place, service in enumerate(services)}
     # This version has no web pages; their place among the ports is kept.
     listen = Listen(host=host, **(ports | {"portal": 0}))
-    routes = EspaceConfiance(routes=Path("espace/routes.toml"))
+    # The list of a development trust space is made here and nobody publishes it: it does not age.
+    espace = EspaceConfiance(routes=Path("espace/routes.toml"), alarm_hours=0, hard_stop_days=0)
     file = directory.absolute() / "mssante.toml"
-    settings = Settings(operator=operator, listen=listen, espace_confiance=routes, dns=Dns(server=dns), file=file)
+    settings = Settings(operator=operator, listen=listen, espace_confiance=espace, dns=Dns(server=dns), file=file)
     for _, key, problem in contradictions(settings):
         raise Failure(f"{key}: {problem}", USAGE)
     return settings

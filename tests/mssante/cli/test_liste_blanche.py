@@ -34,7 +34,8 @@ def test_a_list_of_another_signer(operator: Operator, other: Path) -> None:
     refused = operator("liste-blanche", "import", str(other / "listeblanche.xml"))
     assert (refused.code, len(refused.lines)) == (1, 1)
     assert "the list in force stays" in refused.err
-    assert operator("liste-blanche", "status", "--json").json == before
+    after = operator("liste-blanche", "status", "--json").json
+    assert (after["signer"], after["generated"], after["refused"]) == (before["signer"], before["generated"], "")
     signer = ("--signer", str(other / "signer.pem"))
     taken = operator("liste-blanche", "import", str(other / "listeblanche.xml"), *signer, "--json")
     assert (taken.code, taken.json["entries"]) == (0, 1)
