@@ -139,8 +139,7 @@ class Reception:
         if caller.dn is None:
             return Speaker(Edge.MX)
         for_sender = sender is not None and self._espace.accepts(sender.domain, caller.dn)
-        return Speaker(Edge.MX, dn_listed_for_sender=for_sender, dn_listed=for_sender or
-        self._espace.knows(caller.dn))
+        return Speaker(Edge.MX, dn_listed_for_sender=for_sender, dn_listed=for_sender or self._espace.knows(caller.dn))
 
     async def _exchange_state(self, facts: Transaction, address: Address) -> ExchangeState | None:
         if facts.sender is None:
