@@ -139,11 +139,11 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def leave(self, words: str, code: str = "") -> None:
-        """End the session with a BYE at the next occasion, without one when there is none soon."""
+    def leave(self, words: str, code: str = "", seconds: float = _FAREWELL_SECONDS) -> None:
+        """End the session with a BYE at the next occasion, without one when there is none within `seconds`."""
         if self._farewell is None:
             self._farewell = Farewell(words, code)
-            self._loop.call_later(_FAREWELL_SECONDS, self.cut)
+            self._loop.call_later(seconds, self.cut)
             self.wake()
 
     def cut(self) -> None:
@@ -262,6 +262,9 @@ class Connection(asyncio.Protocol):
             self.write(b"* " + responses.condition("BYE", str(farewell), farewell.code) + b"\r\n")
         except (ConnectionError, ssl.SSLError, TimeoutError) as error:
             _log.debug("connection ended", peer=self.peer, error=type(error).__name__)
+        except Exception:  # noqa: BLE001 - the last resort of a connection: logged with its trace, told without
+            _log.exception("a connection failed", peer=self.peer)
+            self.write(b"* BYE [SERVERBUG] Erreur interne, reconnectez-vous\r\n")
         finally:
             session.close()
             self._server.forget(self)

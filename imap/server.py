@@ -67,7 +67,7 @@ class ImapServer:
             self._sweeper.cancel()
         self._emptied = asyncio.Event()
         for connection in tuple(self._connections):
-            connection.leave("Le serveur s'arrete, reconnectez-vous dans un instant")
+            connection.leave("Le serveur s'arrete, reconnectez-vous dans un instant", seconds=grace_seconds)
         if self._connections:
             try:
                 await asyncio.wait_for(self._emptied.wait(), grace_seconds)

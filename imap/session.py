@@ -107,11 +107,13 @@ class Session:
 
     # -- how it changes
 
-    def sign_in(self, who: SignedIn) -> None:
+    async def sign_in(self, who: SignedIn) -> None:
         self.account = self.server.mailboxes.account(who.bal_id, who.address)
         self._unwatch_bal = self.server.accounts.watch(who.bal_id, self._bal_closed)
         self.wire.framer.limits = self.server.settings.signed_in
         self.wire.touch()
+        if not await self.server.accounts.may_stay(who.bal_id):  # closed before it was watched
+            self._bal_closed()
 
     def select(self, view: View) -> None:
         self.unselect()

@@ -11,8 +11,9 @@ from imap.framer import BEFORE_LOGIN, Limits
 
 
 class ImapSettings(msgspec.Struct, frozen=True):
-    """`message_octets`: the largest message of APPEND. `command_octets`: the largest command once signed in, its
-    literals but messages included. `idle_seconds`: autologout (RFC 9051 §5.4, at least 30 minutes)."""
+    """`message_octets`: the largest message of APPEND. `command_octets`: the largest command once signed in, its literals
+    but messages included. `idle_seconds`: autologout (RFC 9051 §5.4, at least 30 minutes). `connections_per_ip` is high:
+    a whole hospital may come from one address."""
 
     message_octets: int = 36_700_160
     command_octets: int = 1_048_576
@@ -20,7 +21,7 @@ class ImapSettings(msgspec.Struct, frozen=True):
     idle_seconds: float = 1860.0
     login_seconds: float = 60.0
     connections: int = 10_000
-    connections_per_ip: int = 200
+    connections_per_ip: int = 6000
     failed_logins: int = 5
     bad_commands: int = 20
     window_octets: int = 131_072

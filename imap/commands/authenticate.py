@@ -62,7 +62,7 @@ async def _sign_in(session: Session, name: str, password: str) -> bytes:
     await session.wire.flush()
     outcome = await session.server.accounts.sign_in(name, password, peer=session.wire.peer)
     if isinstance(outcome, SignedIn):
-        session.sign_in(outcome)
+        await session.sign_in(outcome)
         return responses.condition("OK", "Signed in", "CAPABILITY " + session.capability)
     session.count_failed_login()
     if isinstance(outcome, Defer):

@@ -199,7 +199,7 @@ async def test_a_large_message_goes_in_and_out_unchanged(operator: Operator, ali
     assert answer.endswith(b"{70}\r\n" + message.partition(b"\r\n\r\n")[2][1_000_000:1_000_070] + b")")
 
 
-async def test_a_slow_reader_holds_no_more_than_its_window(operator: Operator) -> None:
+async def test_a_slow_reader_holds_no_more_than_its_window(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client asks for much and reads nothing: the server stops taking octets from the store, and goes on when it
     reads."""
     message = _large(16_000_000)  # more than the system's socket buffers take
@@ -207,12 +207,12 @@ async def test_a_slow_reader_holds_no_more_than_its_window(operator: Operator) -
     read = 0
     original = operator.mailboxes.messages.read
 
-    async def counted(folder_id: int, uid: int, one: Message, start: int, length: int) -> bytes:
+    async def counted(folder_id: int, uid: int, message: Message, start: int, length: int) -> bytes:
         nonlocal read
         read += length
-        return await original(folder_id, uid, one, start, length)
+        return await original(folder_id, uid, message, start, length)
 
-    operator.mailboxes.messages.read = counted  # type: ignore[method-assign]
+    monkeypatch.setattr(operator.mailboxes.messages, "read", counted)
     raw = socket.create_connection(("127.0.0.1", operator.tls))
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     reader, writer = await asyncio.open_connection(

@@ -1,0 +1,168 @@
+"""The mail of a bal as its holder works with it: what lasts, what is journalled, what is remembered."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mssante.domain.bal import BalType
+from mssante.domain.flags import DELETED, SEEN
+from mssante.mime.scanner import Scanner
+from mssante.services.mailboxes import Account, Cause, Mailboxes, MailboxRefused
+from mssante.store import PendingContent, Store, Tx, journal
+from mssante.store.accounts import NewBal, create_bal, get_bal
+from mssante.store.mail import NewMessage, add_message, deliver
+from tests.support.clock import FakeClock
+
+ADDRESS = "claire.roux@cabinet.test"
+MESSAGE = b"Subject: essai\r\nMessage-ID: <1@cabinet.test>\r\n\r\nBonjour\r\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.open("sqlite:///mssante.db", "file:contents", bytes(range(32)), clock=FakeClock(), base=tmp_path)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def mailboxes(store: Store) -> Mailboxes:
+    return Mailboxes(store, FakeClock())
+
+
+@pytest.fixture
+def account(store: Store, mailboxes: Mailboxes) -> Account:
+    bal_id = store.write_now(create_bal, NewBal(address=ADDRESS, type=BalType.PER))
+    return mailboxes.account(bal_id, ADDRESS)
+
+
+def _arrive(tx: Tx, pending: PendingContent, card: bytes, bal_id: int) -> None:
+    deliver(tx, add_message(tx, NewMessage(pending, tx.now_us, b"Received: x\r\n", card)), [bal_id])
+
+
+@pytest.fixture
+def arrive(store: Store, account: Account) -> Callable[[bytes], None]:
+    def arrive(message: bytes = MESSAGE) -> None:
+        scanner, writer = Scanner(), store.contents.begin()
+        scanner.feed(message)
+        writer.write(message)
+        pending = writer.finish()
+        store.write_now(_arrive, pending, scanner.finish().encode(), account.bal_id, contents=(pending,))
+
+    return arrive
+
+
+async def appended(account: Account, message: bytes = MESSAGE, name: str = "INBOX") -> int:
+    append = await account.append(name, len(message))
+    append.feed(message)
+    return await append.finish(SEEN, ("$a",), 1_000_000)
+
+
+async def test_an_appended_message_is_there_and_journalled(account: Account, store: Store) -> None:
+    assert await appended(account) == 1
+    opened = await account.open("INBOX", read_only=True)
+    assert list(opened.listing.uids) == [1]
+    assert opened.listing.flags[0] == SEEN and opened.listing.keywords_of(0) == ("$a",)
+    [loaded] = await account.load(opened.folder.id, [1], opened.listing.message_ids, header=True, content=True)
+    assert loaded is not None and loaded.content == MESSAGE
+    assert loaded.message.header == MESSAGE.partition(b"Bonjour")[0]
+    assert loaded.message.internal_us == 1_000_000
+    [line] = [entry for entry in store.read_now(journal.entries) if entry.action.startswith("mail.")]
+    assert (line.action, line.actor, line.object) == ("mail.appended", ADDRESS, ADDRESS)
+    assert line.detail == {"folder": opened.folder.id, "uid": 1}
+
+
+async def test_an_expunge_is_one_journal_line_and_takes_only_what_is_deleted_now(
+    account: Account, store: Store
+) -> None:
+    for _ in range(3):
+        await appended(account)
+    folder = await account.folder("INBOX")
+    await account.store_flags(folder.id, [1, 2], "+", DELETED)
+    assert await account.expunge(folder.id, [1, 2, 3, 99]) == [1, 2]
+    assert await account.expunge(folder.id, [3]) == []
+    lines = [entry for entry in store.read_now(journal.entries) if entry.action == "mail.expunged"]
+    assert [line.detail for line in lines] == [{"folder": folder.id, "messages": 2, "first_uid": 1, "last_uid": 2}]
+
+
+async def test_an_account_reaches_its_own_folders_only(account: Account, mailboxes: Mailboxes, store: Store) -> None:
+    other_id = store.write_now(create_bal, NewBal(address="autre@cabinet.test", type=BalType.PER))
+    await mailboxes.account(other_id, "autre@cabinet.test").create("Secret")
+    with pytest.raises(MailboxRefused) as refused:
+        await account.open("Secret", read_only=True)
+    assert refused.value.cause is Cause.NONEXISTENT
+    assert "Secret" not in {folder.name for folder in await account.folders()}
+
+
+async def test_a_listing_follows_what_changed_and_never_what_did_not(
+    account: Account, arrive: Callable[[], None]
+) -> None:
+    arrive()
+    arrive()
+    first = await account.open("INBOX", read_only=True)
+    folder_id = first.folder.id
+    await account.store_flags(folder_id, [1], "+", DELETED)
+    await account.expunge(folder_id, [1])
+    arrive()
+    second = await account.open("INBOX", read_only=True)
+    assert list(first.listing.uids) == [1, 2]
+    assert list(second.listing.uids) == [2, 3]
+    changes = await account.changes(folder_id, first.listing.modseq)
+    assert changes is not None
+    assert [entry.uid for entry in changes.entries] == [3] and list(changes.expunged) == [1]
+    first.listing.follow(changes)
+    assert list(first.listing.uids) == [2, 3] and first.listing.modseq == second.listing.modseq
+    unchanged = await account.changes(folder_id, second.listing.modseq)
+    assert unchanged is not None and not unchanged.entries and not unchanged.expunged
+
+
+async def test_messages_that_are_gone_are_left_out(account: Account, arrive: Callable[[], None]) -> None:
+    arrive()
+    opened = await account.open("INBOX", read_only=True)
+    folder_id, ids = opened.folder.id, list(opened.listing.message_ids)
+    await account.store_flags(folder_id, [1], "+", DELETED)
+    await account.expunge(folder_id, [1])
+    assert await account.load(folder_id, [1], ids) == [None]
+
+
+async def test_a_message_erased_while_it_is_read_is_refused(account: Account, arrive: Callable[[bytes], None]) -> None:
+    arrive(b"Subject: grand\r\n\r\n" + b"x" * 300_000)
+    opened = await account.open("INBOX", read_only=True)
+    [loaded] = await account.load(opened.folder.id, [1], opened.listing.message_ids, content=True)
+    assert loaded is not None and loaded.content is None
+    await account.store_flags(opened.folder.id, [1], "+", DELETED)
+    await account.expunge(opened.folder.id, [1])
+    with pytest.raises(MailboxRefused) as refused:
+        await account.read(opened.folder.id, 1, loaded.message, 0, 100)
+    assert refused.value.cause is Cause.EXPUNGED
+
+
+async def test_an_append_given_up_leaves_nothing(account: Account, store: Store) -> None:
+    append = await account.append("INBOX", 400_000)
+    append.feed(b"Subject: x\r\n\r\n" + b"x" * 400_000)
+    append.abort()
+    with pytest.raises(MailboxRefused):
+        (await account.append("INBOX", 1)).feed(b"\0")
+    bal = store.read_now(get_bal, account.bal_id)
+    assert bal is not None and bal.used_bytes == 0
+    assert list(store.contents.segments()) == []
+
+
+async def test_move_is_all_or_nothing(account: Account) -> None:
+    await appended(account)
+    folder = await account.folder("INBOX")
+    with pytest.raises(MailboxRefused):
+        await account.copy(folder.id, [1], "Nulle part", move=True)
+    assert (await account.folder("INBOX")).messages == 1
+    copied = await account.copy(folder.id, [1], "Archives", move=True)
+    assert copied.pairs == [(1, 1)]
+    assert (await account.folder("INBOX")).messages == 0
+    assert (await account.folder("Archives")).messages == 1
+
+
+async def test_folders_have_a_limit(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mssante.services.mailboxes.MAX_FOLDERS", 8)
+    await account.create("a/b")
+    with pytest.raises(MailboxRefused) as refused:
+        await account.create("c")
+    assert refused.value.cause is Cause.LIMIT
