@@ -19,7 +19,6 @@ from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from sys import intern
 from typing import Any
 
@@ -32,7 +31,9 @@ from signxml.exceptions import SignXMLException
 from signxml.signer import XMLSigner
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
-from tls.certificates import TlsError, fingerprint, load_certificates, microseconds
+from espace_confiance.signer import ListeRefusee as ListeRefusee
+from espace_confiance.signer import SignerPin as SignerPin
+from tls.certificates import microseconds
 from tls.names import DN, DNError, Key, parse_dn
 
 NAMESPACE = "https://listeblanche.mssante.fr/schema"
@@ -50,25 +51,6 @@ _CONFIGURATION = SignatureConfiguration(
     signature_methods=frozenset({SignatureMethod.RSA_SHA256}),
     digest_algorithms=frozenset({DigestAlgorithm.SHA256}),
 )
-
-
-class ListeRefusee(Exception):
-    """A white list that must not be used; the message is the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class SignerPin:
-    """The certificates that may sign the list; more than one while the ANS changes signer."""
-
-    certificates: tuple[x509.Certificate, ...]
-
-    @classmethod
-    def from_pem(cls, path: Path) -> SignerPin:
-        """Every certificate of a PEM file is a permitted signer. Raises ListeRefusee naming the file."""
-        try:
-            return cls(tuple(load_certificates(path)))
-        except TlsError as fault:
-            raise ListeRefusee(f"signer certificate: {fault}") from fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +118,7 @@ def read_liste(data: bytes, signer: SignerPin, *, max_bytes: int = MAX_BYTES) ->
     certificate = _pinned_signer(root, signer)
     verified = _verified(data, certificate)
     generated_us = _generated(verified)
-    start, end = microseconds(certificate.not_valid_before_utc), microseconds(certificate.not_valid_after_utc)
-    if not start <= generated_us <= end:
-        raise ListeRefusee("the signer's certificate was not valid at DateDeGeneration")
+    signer.check_dates(certificate, generated_us)
     return _index(verified, generated_us, certificate)
 
 
@@ -190,11 +170,7 @@ def _pinned_signer(root: etree._Element, signer: SignerPin) -> x509.Certificate:
         der = b64decode("".join((certificates[0].text or "").split()), validate=True)
     except ValueError as fault:
         raise ListeRefusee("the signature's certificate cannot be read") from fault
-    # Compared octet by octet: a certificate that is not ours is not even parsed.
-    for pinned in signer.certificates:
-        if pinned.public_bytes(Encoding.DER) == der:
-            return pinned
-    raise ListeRefusee(f"signed by a certificate that is not the expected one (SHA-256 {fingerprint(der)})")
+    return signer.signer(der)
 
 
 def _verified(data: bytes, certificate: x509.Certificate) -> etree._Element:

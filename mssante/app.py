@@ -18,8 +18,8 @@ import msgspec
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
-from espace_confiance.holder import EspaceConfiance
 from espace_confiance.routes import Routes
+from espace_confiance.upkeep import Upkeep
 from imap.server import ImapServer
 from imap.settings import ImapSettings
 from mssante.config import ConfigError, Settings, load
@@ -36,6 +36,7 @@ from mssante.services.reception import Reception
 from mssante.services.resolver import Resolver
 from mssante.store import Store, StoreError, StoreUnavailable
 from mssante.store.keys import read_master_key
+from mssante.trust import HOUR_US, alarms, contexts_of, espace_of, life_of, revocation_of
 from portail.health import Figure, HealthServer
 from smtp_in import listeners as smtp_in
 from smtp_in.settings import SmtpInSettings
@@ -43,7 +44,8 @@ from smtp_out.connection import Timeouts
 from smtp_out.courier import Courier, CourierSettings
 from smtp_out.routing import Routing
 from tls.certificates import TlsError
-from tls.contexts import Contexts, slim_ssl_buffers
+from tls.contexts import slim_ssl_buffers
+from tls.crl import remaining_s
 
 DRAIN_SECONDS = 25.0
 """For sessions to end at SIGTERM; service managers send SIGKILL after 30 or 90."""
@@ -68,10 +70,12 @@ class Operator:
         self._settings, self._clock = settings, clock
         self._watch = LoopWatch()
         self._closing: list[Callable[[], Awaitable[None]]] = []
-        self._freshening: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._refresh = asyncio.Event()
         self._reread = False
         self._faults: dict[str, str] = {}
+        self._announced: dict[str, int] = {}
+        self._crl_ahead_us = settings.tls.crl_alarm_hours * HOUR_US
         self._smtp: smtp_in.Listeners | None = None
         self._imap: ImapServer | None = None
         self.doors = ""
@@ -79,14 +83,19 @@ class Operator:
     async def start(self) -> None:
         """Builds from the ground up: what lasts, the trust space, the services, then the doors."""
         settings = self._settings
-        tls = settings.tls
         try:
-            self._contexts = Contexts(tls.certificate, tls.key, tls.roots, tls.crl)
+            self._contexts = contexts_of(settings)
         except TlsError as fault:
             raise StartFailure(f"tls: {fault}", 2) from fault
-        self._espace = EspaceConfiance(settings.espace_confiance.liste, settings.espace_confiance.signer)
-        if self._espace.liste is None:
-            log.warning("white list not usable: no mail is exchanged", reason=self._espace.status()["refused"])
+        self._espace = espace_of(settings, self._clock)
+        self._revocation = revocation_of(settings, self._clock)
+        self._upkeep = Upkeep(
+            self._espace,
+            self._revocation,
+            self._contexts.https_client,
+            crl_refresh_s=settings.tls.crl_refresh_s,
+            on_change=self._refresh.set,
+        )
         self._store = await asyncio.to_thread(_open_store, settings, self._clock)
         self._closing.append(lambda: asyncio.to_thread(self._store.close))
         passwords = Passwords(
@@ -122,7 +131,8 @@ class Operator:
                 f"listen: {fault.strerror or fault}: change [listen] or stop the other service", 2
             ) from fault
         self._watch.start(asyncio.get_running_loop())
-        self._freshening = asyncio.create_task(self._keep_fresh())
+        self._announce()
+        self._tasks = [asyncio.create_task(self._keep_fresh()), asyncio.create_task(self._upkeep.run())]
 
     async def _start_courier(self) -> None:
         settings = self._settings
@@ -179,14 +189,14 @@ class Operator:
 
     async def stop(self) -> None:
         """The doors first, then what they need, the store last. Whatever `start` reached is stopped."""
-        if self._freshening is not None:
-            self._freshening.cancel()
+        for task in self._tasks:
+            task.cancel()
         self._watch.stop()
         for close in reversed(self._closing):
             await close()
 
     def freshen(self) -> None:
-        """SIGHUP: looks at the files now, and at the configuration."""
+        """SIGHUP: looks at the files now, and at the configuration; asks for a newer white list and CRLs."""
         self._reread = True
         self._refresh.set()
 
@@ -201,6 +211,7 @@ class Operator:
             if self._reread:
                 self._reread = False
                 await self._reread_configuration()
+                self._upkeep.hurry()
             try:
                 if await asyncio.to_thread(self._contexts.reload):
                     log.info("new certificates or revocation lists in force")
@@ -210,6 +221,19 @@ class Operator:
             if await asyncio.to_thread(self._espace.reload_if_changed):
                 log.info("new white list in force", **self._espace.status())
             self._told_once("white list", self._espace.status()["refused"])
+            self._announce()
+
+    def _announce(self) -> None:
+        """Tells what will stop the exchange of mail: when it begins to show, then once a day."""
+        now_us = self._clock.now_us()
+        seen = {}
+        for alarm in alarms(self._contexts, self._espace, self._crl_ahead_us, now_us):
+            key = f"{alarm.subject} {alarm.urgent}"
+            told_us = seen[key] = self._announced.get(key, 0)
+            if now_us - told_us >= 24 * HOUR_US:
+                seen[key] = now_us
+                (log.error if alarm.urgent else log.warning)("alarm", subject=alarm.subject, alarm=alarm.text)
+        self._announced = seen
 
     async def _reread_configuration(self) -> None:
         try:
@@ -222,7 +246,12 @@ class Operator:
         self._intake.verify = settings.dkim.verify
         if self._smtp is not None:
             self._smtp.adopt(_smtp_settings(settings))
-        log.info("configuration read again: rules and sizes hold from now on, ports and stores after a restart")
+        self._espace.life = life_of(settings)
+        self._crl_ahead_us = settings.tls.crl_alarm_hours * HOUR_US
+        self._upkeep.crl_refresh_s = settings.tls.crl_refresh_s
+        if self._revocation is not None:
+            self._revocation.urls = settings.tls.crl_urls
+        log.info("configuration read again: rules, sizes and ages hold from now on, the rest after a restart")
 
     def _told_once(self, what: str, fault: str) -> None:
         """A fault that lasts is logged when it begins, not at every look."""
@@ -240,7 +269,8 @@ class Operator:
 
     def _fault(self) -> str | None:
         """What ``/healthz`` answers with 503."""
-        return "no usable white list" if self._espace.liste is None else None
+        found = alarms(self._contexts, self._espace, self._crl_ahead_us, self._clock.now_us())
+        return next((f"{alarm.subject}: {alarm.text}" for alarm in found if alarm.stops), None)
 
     def _figures(self) -> list[Figure]:
         assert self._smtp is not None
@@ -249,7 +279,7 @@ class Operator:
         now_us = self._clock.now_us
 
         def list_age_s() -> float:
-            liste = self._espace.liste
+            liste = self._espace.held
             return (now_us() - liste.generated_us) / 1e6 if liste else float("nan")
 
         return [
@@ -261,6 +291,24 @@ class Operator:
             Figure("mssante_loop_stalls", "Times the loop was held over 50 ms.", "counter", lambda: self._watch.stalls),
             Figure("mssante_loop_longest_stall_seconds", "Longest hold.", "gauge", lambda: self._watch.longest_s),
             Figure("mssante_liste_blanche_age_seconds", "Since DateDeGeneration.", "gauge", list_age_s),
+            Figure(
+                "mssante_liste_blanche_unconfirmed_seconds",
+                "Since the white list was last confirmed by its url, or imported.",
+                "gauge",
+                lambda: self._espace.age_us / 1e6,
+            ),
+            Figure(
+                "mssante_crl_remaining_seconds",
+                "Until the first revocation list expires; negative when one is missing or expired.",
+                "gauge",
+                lambda: remaining_s(self._contexts.crls, now_us()),
+            ),
+            Figure(
+                "mssante_refresh_failures",
+                "Fetches of white list or revocation lists that failed.",
+                "counter",
+                lambda: self._upkeep.failures,
+            ),
             Figure(
                 "mssante_certificate_remaining_seconds",
                 "Until the own certificate expires.",

@@ -203,10 +203,27 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "queue", "connections_per_destination", f"is above connections ({settings.queue.connections})"
     if not _HOSTNAME.match(settings.dkim.selector):
         yield "dkim", "selector", f"{settings.dkim.selector!r} cannot be a name in the DNS"
+    yield from _fetching_faults(settings)
     if settings.dns.server:
         host, _, port_text = settings.dns.server.rpartition(":")
         if not host or not port_text.isdigit() or not 0 < int(port_text) < 65536:
             yield "dns", "server", f"{settings.dns.server!r} is not host:port, e.g. 127.0.0.1:53"
+
+
+def _fetching_faults(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    espace, tls = settings.espace_confiance, settings.tls
+    if espace.url or tls.crl_urls:
+        # Every command reads the configuration; only some need what this brings with it.
+        from espace_confiance.fetch import url_fault
+    if espace.url and (fault := url_fault(espace.url)):
+        yield "espace_confiance", "url", f"{espace.url!r}: {fault}"
+    for url in tls.crl_urls:
+        if fault := url_fault(url, ("http", "https")):
+            yield "tls", "crl_urls", f"{url!r}: {fault}"
+    if tls.crl_urls and tls.crl is None:
+        yield "tls", "crl_urls", "needs a file to keep the lists in: name it in crl"
+    if espace.hard_stop_days and espace.alarm_hours > espace.hard_stop_days * 24:
+        yield "espace_confiance", "alarm_hours", "the alarm would come after hard_stop_days"
 
 
 def _store_faults(store: Store) -> Iterator[tuple[str, str, str]]:

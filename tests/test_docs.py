@@ -34,7 +34,7 @@ def test_every_setting_is_explained() -> None:
 
 
 def test_every_setting_is_obeyed_by_somebody() -> None:
-    roof = [ROOT / "mssante" / "app.py", *(ROOT / "mssante" / "cli").glob("*.py")]
+    roof = [ROOT / "mssante" / "app.py", ROOT / "mssante" / "trust.py", *(ROOT / "mssante" / "cli").glob("*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in roof)
     unused = {
         f"{section}.{setting.key}"
@@ -46,7 +46,7 @@ def test_every_setting_is_obeyed_by_somebody() -> None:
 
 
 def test_every_setting_of_time_or_size_knows_its_unit() -> None:
-    units = ("_s", "_hours", "_minutes", "_kib")
+    units = ("_s", "_hours", "_days", "_minutes", "_kib")
     said = (
         "bytes",
         "port",

@@ -59,6 +59,14 @@ class CrlFacts:
         return self.held and (not self.next_update_us or now_us < self.next_update_us)
 
 
+def remaining_s(crls: Iterable[CrlFacts], now_us: int) -> float:
+    """Seconds until the first of them expires, -1 when one is missing, infinite without any that does."""
+    left = [
+        (crl.next_update_us - now_us) / 1e6 if crl.held else -1.0 for crl in crls if crl.next_update_us or not crl.held
+    ]
+    return min(left, default=float("inf"))
+
+
 def read_crl(data: bytes) -> Crl:
     """A CRL as published: DER, or one PEM block. Raises CrlRefused."""
     try:

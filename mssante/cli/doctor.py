@@ -13,6 +13,7 @@ import typer
 from mssante.cli.frame import REFUSED, Failure, Json, iso, listing, open_store, settings_of
 
 if TYPE_CHECKING:
+    from espace_confiance.alarms import Alarm
     from mssante.config import Settings
 
 DAY_US = 86_400_000_000
@@ -42,7 +43,6 @@ def _examine(settings: "Settings") -> Iterator[Finding]:
     now_us = SystemClock().now_us()
     yield from _packages()
     yield from _certificate(settings, now_us)
-    yield from _revocation(settings, now_us)
     yield from _liste_blanche(settings, now_us)
     yield from _dkim(settings)
     yield from _store(settings)
@@ -61,19 +61,29 @@ def _packages() -> Iterator[Finding]:
 
 
 def _certificate(settings: "Settings", now_us: int) -> Iterator[Finding]:
-    from tls.certificates import TlsError, describe, load_certificates
-    from tls.contexts import Contexts
+    from espace_confiance.alarms import certificate_alarms, crl_alarms
+    from mssante.trust import HOUR_US, contexts_of
+    from tls.certificates import TlsError
 
-    files = settings.tls
     try:
-        Contexts(files.certificate, files.key, files.roots, files.crl)
-        facts = describe(load_certificates(files.certificate)[0])
-    except (TlsError, ValueError) as error:
+        contexts = contexts_of(settings)
+    except TlsError as error:
         yield Finding(FAULT, "certificate", f"{error}: name usable files in [tls]")
         return
+    facts = contexts.certificate
     days = facts.days_left(now_us)
-    verdict = FAULT if days < 0 else WARN if days < 60 else OK
-    yield Finding(verdict, "certificate", f"{facts.dn}: {days} days left, until {iso(facts.not_after_us)}")
+    if days >= 0:
+        yield Finding(OK, "certificate", f"{facts.dn}: {days} days left, until {iso(facts.not_after_us)}")
+    yield from map(_told, certificate_alarms(facts, now_us))
+    if not contexts.crls:
+        yield Finding(WARN, "revocation", "is not checked: name the lists in [tls] crl")
+    for crl in contexts.crls:
+        if crl.current(now_us):
+            yield Finding(
+                OK, "revocation", f"{crl.issuer}: {crl.revoked} revoked, valid until {iso(crl.next_update_us or None)}"
+            )
+    ahead_us = settings.tls.crl_alarm_hours * HOUR_US
+    yield from map(_told, crl_alarms(contexts.crls, required=contexts.crl_required, ahead_us=ahead_us, now_us=now_us))
     if facts.not_before_us > now_us:
         yield Finding(FAULT, "clock", f"{iso(now_us)} is before the certificate's start: set the clock")
     if facts.dn.o.casefold() != settings.operator.name[:40].casefold():
@@ -84,39 +94,31 @@ def _certificate(settings: "Settings", now_us: int) -> Iterator[Finding]:
         )
 
 
-def _revocation(settings: "Settings", now_us: int) -> Iterator[Finding]:
-    from tls.certificates import TlsError, load_crls, microseconds
-
-    if settings.tls.crl is None:
-        yield Finding(WARN, "revocation", "is not checked: name the lists in [tls] crl")
-        return
-    try:
-        ends = [microseconds(crl.next_update_utc) for crl in load_crls(settings.tls.crl) if crl.next_update_utc]
-    except TlsError as error:
-        yield Finding(FAULT, "revocation", str(error))
-        return
-    days = (min(ends, default=now_us) - now_us) // DAY_US
-    verdict = FAULT if days < 0 else WARN if days < 2 else OK
-    yield Finding(verdict, "revocation", f"lists valid for {days} days: an expired one refuses everybody")
+def _told(alarm: "Alarm") -> Finding:
+    return Finding(FAULT if alarm.stops else WARN, alarm.subject, alarm.text)
 
 
 def _liste_blanche(settings: "Settings", now_us: int) -> Iterator[Finding]:
-    from espace_confiance.holder import EspaceConfiance
+    from espace_confiance.alarms import liste_alarms
     from espace_confiance.routes import Routes, RoutesError
+    from mssante.domain.clock import SystemClock
+    from mssante.trust import espace_of
     from tls.certificates import TlsError, describe, load_certificates
 
-    espace = EspaceConfiance(settings.espace_confiance.liste, settings.espace_confiance.signer)
-    liste = espace.liste
+    espace = espace_of(settings, SystemClock())
+    yield from map(_told, liste_alarms(espace))
+    liste = espace.held
     if liste is None:
-        yield Finding(FAULT, "white list", f"{espace.status()['refused']}: mssante liste-blanche import FILE")
         return
+    if espace.fault:
+        yield Finding(WARN, "white list", f"{espace.fault}; the list at hand stays")
     age = (now_us - liste.generated_us) // DAY_US
     if liste.generated_us > now_us + 3_600_000_000:
         yield Finding(
             FAULT, "clock", f"{iso(now_us)} is before the white list's date {iso(liste.generated_us)}: set it"
         )
     entries = f"{len(liste.entries)} entries, {len(liste.domains)} domains, of {iso(liste.generated_us)}"
-    yield Finding(WARN if age > 7 else OK, "white list", f"{entries}, {age} days old")
+    yield Finding(OK, "white list", f"{entries}, {age} days old, confirmed on {iso(espace.confirmed_us or None)}")
     try:
         own = describe(load_certificates(settings.tls.certificate)[0]).dn
         absent = [domain for domain in settings.own_domains if not liste.accepts(domain, own)]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mssante.cli.frame import REFUSED, USAGE, Failure, Json, details, iso, listing, settings_of
+from mssante.cli.frame import REFUSED, UNREACHABLE, USAGE, Failure, Json, details, iso, listing, settings_of
 
 if TYPE_CHECKING:
     from espace_confiance.holder import EspaceConfiance
@@ -27,14 +27,13 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Verify a white list and put it in force; a running server takes it at once."""
-    from espace_confiance.holder import EspaceConfiance
     from espace_confiance.liste_blanche import ListeRefusee
 
-    where = settings_of(context).espace_confiance
+    settings = settings_of(context)
     for path in (file, signer):
         if path is not None and not path.is_file():
             raise Failure(f"{path}: no such file: name an existing one", USAGE)
-    espace = EspaceConfiance(where.liste, where.signer)
+    espace = _espace(settings)
     try:
         espace.import_file(file, signer)
     except ListeRefusee as error:
@@ -46,18 +45,40 @@ def import_(
 
 @app.command()
 def refresh(context: typer.Context, as_json: Json = False) -> None:
-    """Verify the configured file again. This version fetches no list: bring it by `liste-blanche import`."""
+    """Fetch the list from its url now, or without one verify the file again; a running server takes it at once."""
     settings = settings_of(context)
     espace = _espace(settings)
-    status = _status(espace)
-    if status["refused"]:
-        raise Failure(f"{status['refused']}: bring a good list by mssante liste-blanche import FILE", REFUSED)
-    details(status, as_json)
+    if espace.url:
+        _fetch(settings, espace)
+    elif espace.fault:
+        raise Failure(f"{espace.fault}: bring a good list by mssante liste-blanche import FILE", REFUSED)
+    details(_status(espace), as_json)
+
+
+def _fetch(settings: "Settings", espace: "EspaceConfiance") -> None:
+    import asyncio
+
+    from espace_confiance.fetch import FetchFailed
+    from espace_confiance.liste_blanche import ListeRefusee
+    from espace_confiance.upkeep import refresh_liste
+    from mssante.trust import contexts_of
+    from tls.certificates import TlsError
+
+    try:
+        asyncio.run(refresh_liste(espace, contexts_of(settings).https_client()))
+    except TlsError as error:
+        raise Failure(f"tls: {error}", USAGE) from None
+    except FetchFailed as error:
+        raise Failure(f"{error}; the list at hand stays", UNREACHABLE) from None
+    except ListeRefusee as error:
+        raise Failure(f"{espace.url}: not taken: {error}; the list at hand stays", REFUSED) from None
+    except OSError as error:
+        raise Failure(f"{settings.espace_confiance.liste}: cannot be written: {error.strerror}", UNREACHABLE) from None
 
 
 @app.command()
 def status(context: typer.Context, as_json: Json = False) -> None:
-    """What list is in force: its date, signer and counts, and why a file was refused."""
+    """What list is in force: dates, ages, signer and counts, the last and next look at its url, what was refused."""
     facts = _status(_espace(settings_of(context)))
     details(facts, as_json)
     if not facts["in_force"]:
@@ -71,7 +92,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """The entries of a domain: the certificates that may speak for it, and whom to call."""
-    liste = _espace(settings_of(context)).liste
+    liste = _espace(settings_of(context)).held
     if liste is None:
         raise Failure("no white list is in force: see mssante liste-blanche status")
     entries = liste.entries_for(domain)
@@ -94,9 +115,10 @@ def show(
 
 
 def _espace(settings: "Settings") -> "EspaceConfiance":
-    from espace_confiance.holder import EspaceConfiance
+    from mssante.domain.clock import SystemClock
+    from mssante.trust import espace_of
 
-    return EspaceConfiance(settings.espace_confiance.liste, settings.espace_confiance.signer)
+    return espace_of(settings, SystemClock())
 
 
 def _status(espace: "EspaceConfiance") -> dict[str, Any]:

@@ -51,6 +51,8 @@ def test_without_a_usable_list_nobody_is_trusted(tmp_path: Path, signer: Signer)
     assert espace.status() == {
         "path": str(tmp_path / "none.xml"),
         "in_force": False,
+        "stopped": False,
+        "url": "",
         "refused": f"{tmp_path / 'none.xml'}: No such file or directory",
     }
     replace_file(tmp_path / "none.xml", signer.sign())

@@ -1,0 +1,55 @@
+"""The rooms of trust as the settings describe them: for `serve`, for the commands, for `doctor`.
+
+Always true here: settings are turned into espace_confiance and tls in this file alone, so that a command and the
+running service judge alike.
+"""
+
+from collections.abc import Iterator
+
+from espace_confiance.alarms import Alarm, certificate_alarms, crl_alarms, liste_alarms
+from espace_confiance.contact import Life
+from espace_confiance.holder import EspaceConfiance
+from espace_confiance.revocation import Revocation
+from espace_confiance.signer import SignerFiles
+from mssante.domain.clock import Clock
+from mssante.settings import Settings
+from tls.contexts import Contexts
+
+HOUR_US = 3_600_000_000
+
+
+def contexts_of(settings: Settings) -> Contexts:
+    """The TLS contexts. Raises TlsError naming the faulty file."""
+    tls = settings.tls
+    return Contexts(tls.certificate, tls.key, tls.roots, tls.crl, crl_required=tls.crl_required)
+
+
+def life_of(settings: Settings) -> Life:
+    """The ages of the white list."""
+    said = settings.espace_confiance
+    return Life(
+        url=said.url,
+        refresh_us=said.refresh_s * 1_000_000,
+        alarm_us=said.alarm_hours * HOUR_US,
+        stop_us=said.hard_stop_days * 24 * HOUR_US,
+    )
+
+
+def espace_of(settings: Settings, clock: Clock) -> EspaceConfiance:
+    """The trust space, its file read and verified."""
+    said = settings.espace_confiance
+    signer = SignerFiles(said.signer, authority=said.signer_ca, cn=said.signer_cn, crl=settings.tls.crl)
+    return EspaceConfiance(said.liste, signer, life=life_of(settings), clock=clock)
+
+
+def revocation_of(settings: Settings, clock: Clock) -> Revocation | None:
+    """The fetching of revocation lists; None when revocation is not checked."""
+    tls = settings.tls
+    return Revocation(tls.crl, tls.roots, tls.certificate, tls.crl_urls, clock) if tls.crl is not None else None
+
+
+def alarms(contexts: Contexts, espace: EspaceConfiance, crl_ahead_us: int, now_us: int) -> Iterator[Alarm]:
+    """All that will stop the exchange of mail, or has stopped it. crl_ahead_us: when a CRL's end is announced."""
+    yield from certificate_alarms(contexts.certificate, now_us)
+    yield from crl_alarms(contexts.crls, required=contexts.crl_required, ahead_us=crl_ahead_us, now_us=now_us)
+    yield from liste_alarms(espace)
