@@ -31,6 +31,9 @@ _FLUSH = 65536
 _FAREWELL_SECONDS = 0.8
 """How long a connection that has to go may take to notice, before it is cut."""
 
+_SHUTDOWN_SECONDS = 5.0
+"""How long a client that stopped reading may keep a closed connection from ending."""
+
 _log = structlog.get_logger("imap")
 
 
@@ -233,9 +236,13 @@ class Connection(asyncio.Protocol):
         if self.framer.buffered or self._transport is None:
             raise Farewell("Octets in clear after STARTTLS")
         self._transport.pause_reading()
-        seconds = self._server.settings.login_seconds
         transport = await self._loop.start_tls(
-            self._transport, self, self._server.context(), server_side=True, ssl_handshake_timeout=seconds
+            self._transport,
+            self,
+            self._server.context(),
+            server_side=True,
+            ssl_handshake_timeout=self._server.settings.login_seconds,
+            ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         if transport is None:
             raise ConnectionResetError

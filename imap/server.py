@@ -74,8 +74,6 @@ class ImapServer:
             except TimeoutError:
                 for connection in tuple(self._connections):
                     connection.cut()
-        for listener in self._listeners:
-            await listener.wait_closed()
 
     def admit(self, connection: Connection) -> bool:
         """Count a new connection in, unless there are too many."""

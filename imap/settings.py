@@ -11,9 +11,9 @@ from imap.framer import BEFORE_LOGIN, Limits
 
 
 class ImapSettings(msgspec.Struct, frozen=True):
-    """`message_octets`: the largest message of APPEND. `command_octets`: the largest command once signed in, its literals
-    but messages included. `idle_seconds`: autologout (RFC 9051 §5.4, at least 30 minutes). `connections_per_ip` is high:
-    a whole hospital may come from one address."""
+    """`message_octets`: the largest message of APPEND. `command_octets`: the largest command once signed in, its
+    literals but messages included. `idle_seconds`: autologout (RFC 9051 §5.4, at least 30 minutes).
+    `connections_per_ip` is high: a whole hospital may come from one address."""
 
     message_octets: int = 36_700_160
     command_octets: int = 1_048_576

@@ -108,7 +108,10 @@ class Messages:
         contents = self._store.contents
         if all(contents.cached(message.content) for message in wanted):
             return {message.id: contents.read(message.content) for message in wanted}
-        return await self._store.read(self._read_all, wanted)
+        found = await self._store.read(self._read_all, wanted)
+        # Moved or erased since they were remembered: `read` will look them up anew.
+        self.forget(message.id for message in wanted if message.id not in found)
+        return found
 
     def _read_all(self, _: Conn, messages: Sequence[Message]) -> dict[int, bytes]:
         found = {}
@@ -116,7 +119,7 @@ class Messages:
             try:
                 found[message.id] = self._store.contents.read(message.content)
             except ContentError:
-                self.forget([message.id])  # moved or erased since it was remembered: `read` will look it up anew
+                continue
         return found
 
     async def read(self, folder_id: int, uid: int, message: Message, start: int, length: int) -> bytes:

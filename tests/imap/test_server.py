@@ -1,6 +1,7 @@
 """Connections: TLS, limits, farewells, backpressure, large messages; what no client library shows."""
 
 import asyncio
+import base64
 import re
 import socket
 import ssl
@@ -27,6 +28,27 @@ async def test_starttls_then_sign_in(operator: Operator) -> None:
     assert b"AUTH=PLAIN" in (await line.command("CAPABILITY"))[0]
     await line.sign_in()
     await line.close()
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+async def test_authenticate_step_by_step(mechanism: str, connect: Connect) -> None:
+    line = await connect()
+    await line.send(f"a1 AUTHENTICATE {mechanism}\r\n".encode())
+    if mechanism == "PLAIN":
+        steps = [(b"+ ", f"\0{ALICE}\0{PASSWORD}")]
+    else:
+        steps = [(b"+ VXNlcm5hbWU6", ALICE), (b"+ UGFzc3dvcmQ6", PASSWORD)]
+    for challenge, response in steps:
+        assert await line.line() == challenge
+        await line.send(base64.b64encode(response.encode()) + b"\r\n")
+    assert (await line.line()).startswith(b"a1 OK [CAPABILITY IMAP4rev1 ")
+    assert (await line.command("SELECT INBOX"))[-1].endswith(b"SELECT completed")
+
+
+async def test_nobody_signs_in_in_anothers_name(connect: Connect) -> None:
+    line = await connect()
+    response = base64.b64encode(f"{BOB}\0{ALICE}\0{PASSWORD}".encode()).decode()
+    assert b" NO [AUTHORIZATIONFAILED] " in (await line.command(f"AUTHENTICATE PLAIN {response}"))[-1]
 
 
 async def test_a_new_certificate_serves_from_the_next_connection_on(
