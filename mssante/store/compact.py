@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from mssante.store.contents import HEADER, SHARED, TAG, ContentRef, PendingContent
+from mssante.store.contents import HEADER, SHARED, TAG, ContentRef, Contents, PendingContent
 from mssante.store.database import Store
 from mssante.store.errors import ContentError
 from mssante.store.schema import message
@@ -51,29 +51,30 @@ async def compact(store: Store, *, live_share: float = 0.5) -> Compaction:
     else."""
     done = Compaction()
     for segment in await asyncio.to_thread(lambda: list(store.contents.segments())):
-        share = await asyncio.to_thread(_remove_if_dead, store, segment, done)
+        share = await store.read(_remove_if_dead, store.contents, segment, done)
         if share is not None and 0 < share < live_share and segment.startswith(SHARED):
             await _empty(store, segment)
             done.emptied += 1
+    await asyncio.to_thread(store.flush_log)
     return done
 
 
-def _remove_if_dead(store: Store, segment: str, done: Compaction) -> float | None:
+def _remove_if_dead(conn: Connection, contents: Contents, segment: str, done: Compaction) -> float | None:
     """Removes the segment when nothing in it lives. The live share of one that stays, None of one in use or removed."""
     share: float | None = None
 
     def look() -> None:
         nonlocal share
-        size = store.contents.path(segment).stat().st_size
-        count, length = store.read_now(_live, segment)
+        size = contents.path(segment).stat().st_size
+        count, length = _live(conn, segment)
         if count == 0:
-            store.contents.remove(segment)
+            contents.remove(segment)
             done.removed += 1
             done.freed_bytes += size
         else:
             share = (length + count * (HEADER + TAG)) / max(size, 1)
 
-    store.contents.if_unused(segment, look)
+    contents.if_unused(segment, look)
     return share
 
 

@@ -67,7 +67,7 @@ class PendingContent:
         self, ref: ContentRef, record: bytes | None, file: int | None, plain: bytes | None, contents: "Contents"
     ) -> None:
         self._ref, self._record, self._file, self._plain, self._contents = ref, record, file, plain, contents
-        self._settled = False
+        self._settled = self._taken = False
         self.used = False
         """Set by the message row that refers to it; an unused content is discarded after the write."""
 
@@ -87,12 +87,18 @@ class PendingContent:
             raise StoreError("this content is not settled: name it in contents= of the write that uses it")
         return self._ref
 
+    def take(self) -> None:
+        """Called by the write that the content is given to: there can be only one."""
+        if self._taken:
+            raise StoreError("this content was given to a write already")
+        self._taken = True
+
     def sync(self) -> None:
         """Brings a large content's own file to stable storage; blocks, so it runs in a thread."""
         if self._file is not None and not self._settled:
             with disk_errors():
                 os.fdatasync(self._file)
-                sync_folder(self._contents.path(self._ref.segment).parent)
+                self._contents.sync_name(self._ref.segment)
             self._settled = True
 
     def place(self, segment: str, offset: int) -> None:
@@ -208,7 +214,7 @@ class Contents:
         self._segment, self._file, self._end = "", -1, 0
         self._recent = _Recent(cache_bytes)
         with disk_errors():
-            root.mkdir(parents=True, exist_ok=True)
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def path(self, segment: str) -> Path:
         return self.root / segment[1:3] / segment
@@ -217,17 +223,18 @@ class Contents:
         return ContentWriter(self)
 
     def create_segment(self, kind: str) -> tuple[str, int]:
-        """A new, locked segment file: its name and open descriptor."""
+        """A new, locked segment file: its name, to be brought to stable storage by `sync_name`, and open descriptor."""
         name = kind + secrets.token_hex(8)
         path = self.path(name)
-        try:
-            path.parent.mkdir()
-            sync_folder(self.root)
-        except FileExistsError:
-            pass
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         file = os.open(path, _WRITE, 0o600)
         fcntl.flock(file, fcntl.LOCK_EX)
         return name, file
+
+    def sync_name(self, segment: str) -> None:
+        """After this the file's name survives a power cut as well as its bytes."""
+        _sync_folder(self.path(segment).parent)
+        _sync_folder(self.root)
 
     def settle(self, pendings: Sequence[PendingContent]) -> None:
         """Appends the small contents to the active segment and syncs once. Raises StoreFull or StoreUnavailable: then
@@ -254,7 +261,7 @@ class Contents:
     def _roll(self) -> None:
         self._close_segment()
         self._segment, self._file = self.create_segment(SHARED)
-        sync_folder(self.path(self._segment).parent)
+        self.sync_name(self._segment)
         self._end = 0
 
     def _close_segment(self) -> None:
@@ -323,10 +330,9 @@ class Contents:
         """True when `read` would answer from memory."""
         return self._recent.holds(ref.content_id)
 
-    def forget(self, content_ids: Sequence[bytes]) -> None:
-        """Erased contents leave the memory at once."""
-        for content_id in content_ids:
-            self._recent.drop(content_id)
+    def forget(self, content_id: bytes) -> None:
+        """An erased content leaves the memory at once."""
+        self._recent.drop(content_id)
 
     def remove(self, segment: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -428,7 +434,7 @@ def write_all(file: int, data: bytes) -> None:
         view = view[os.write(file, view) :]
 
 
-def sync_folder(path: Path) -> None:
+def _sync_folder(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

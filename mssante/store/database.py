@@ -143,6 +143,10 @@ class Store:
         self.contents.close()
         self._database.engine.dispose()
 
+    def flush_log(self) -> None:
+        """See `Database.flush_log`."""
+        self._database.flush_log()
+
     def _reading_connection(self) -> Connection:
         conn: Connection | None = getattr(self._connections, "conn", None)
         if conn is None:
@@ -166,7 +170,7 @@ class Store:
         if self._listener is not None:
             self._listener.listen(self._heard)
 
-    def _heard(self, hints: Sequence[Hint]) -> None:
+    def _heard(self, hints: Sequence[Hint] | None) -> None:
         loop = self.hints.loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self.hints.fire, hints)

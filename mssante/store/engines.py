@@ -47,14 +47,7 @@ class Database:
         if self.is_sqlite:
             self.engine = _sqlite(parsed, base, keys)
         elif parsed.drivername == "postgresql+psycopg":
-            self.engine = create_engine(
-                parsed,
-                isolation_level="AUTOCOMMIT",
-                poolclass=NullPool,
-                pool_reset_on_return=None,
-                execution_options={"keys": keys},
-                connect_args={"connect_timeout": 10},
-            )
+            self.engine = _postgresql(parsed, keys)
         else:
             raise StoreError(f"the store knows sqlite and postgresql+psycopg, not {parsed.drivername}")
 
@@ -71,6 +64,17 @@ class Database:
         if self.is_sqlite:
             run(conn, "PRAGMA query_only=ON")
         return conn
+
+    def flush_log(self) -> None:
+        """SQLite: empties the write-ahead log into the file, so that erased rows leave the log as well. Skipped while
+        anybody is in the way."""
+        if self.is_sqlite:
+            conn = self.connect()
+            try:
+                run(conn, "PRAGMA busy_timeout=0")
+                run(conn, "PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                discard(conn)
 
     def begin_write(self, conn: Connection, *, durable: bool) -> None:
         """Starts a write transaction; without `durable` its commit keeps order but may lose the last moments."""
@@ -96,9 +100,10 @@ class Database:
 
 
 def discard(conn: Connection) -> None:
-    """Closes the connection, also one whose other end is gone."""
-    conn.invalidate()
-    conn.close()
+    """Closes the connection, also one whose other end is gone; a second time it does nothing."""
+    if not conn.closed:
+        conn.invalidate()
+        conn.close()
 
 
 def run(conn: Connection, statement: str) -> None:
@@ -134,7 +139,7 @@ def _of_postgresql(error: BaseException | None) -> StoreError:
     """By SQLSTATE; psycopg gives none when the connection itself has failed."""
     state: str | None = getattr(error, "sqlstate", None)
     kind = type(error).__name__
-    if state in ("40001", "40P01"):
+    if state in ("40001", "40P01", "55P03"):
         return TryAgain("another process was in the way")
     if state == "53100":
         return StoreFull("no room left for the database")
@@ -160,7 +165,8 @@ def _sqlite(url: URL, base: Path, keys: Keys) -> Engine:
     if not url.database:
         raise StoreError("the database URL must name a file: sqlite:///data/mssante.db")
     path = base / url.database
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
     engine = create_engine(
         url.set(database=str(path)),
         module=pysqlite3,
@@ -182,5 +188,22 @@ def _sqlite(url: URL, base: Path, keys: Keys) -> Engine:
             "temp_store=MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def _postgresql(url: URL, keys: Keys) -> Engine:
+    engine = create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        poolclass=NullPool,
+        pool_reset_on_return=None,
+        execution_options={"keys": keys},
+        connect_args={"connect_timeout": 10, "tcp_user_timeout": BUSY_MS},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.execute(f"SET lock_timeout = {BUSY_MS}")
 
     return engine

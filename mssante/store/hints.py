@@ -41,14 +41,19 @@ class Hints:
 
         return unsubscribe
 
-    def fire(self, hints: Iterable[Hint]) -> None:
-        """Calls the subscribers, on their loop. One that fails does not keep the others from hearing."""
-        for kind, key in hints:
-            for place in ((kind, key), (kind, None)):
-                for callback in tuple(self._callbacks.get(place, ())):
-                    try:
-                        callback()
-                    except Exception as error:  # noqa: BLE001 - reported to the loop, as the loop does for its own callbacks
-                        asyncio.get_running_loop().call_exception_handler(
-                            {"message": f"a subscriber to {kind} hints failed", "exception": error}
-                        )
+    def fire(self, hints: Iterable[Hint] | None) -> None:
+        """Calls the subscribers, on their loop; all of them for None, when hints may have been missed. One that fails
+        does not keep the others from hearing."""
+        if hints is None:
+            self._call(tuple(self._callbacks))
+        else:
+            self._call([place for kind, key in hints for place in ((kind, key), (kind, None))])
+
+    def _call(self, places: Iterable[tuple[str, str | None]]) -> None:
+        for place in places:
+            for callback in tuple(self._callbacks.get(place, ())):
+                try:
+                    callback()
+                except Exception as error:  # noqa: BLE001 - told to the loop, as it does for its own callbacks
+                    told = {"message": f"a subscriber to {place[0]} hints failed", "exception": error}
+                    asyncio.get_running_loop().call_exception_handler(told)

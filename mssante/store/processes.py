@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
-from mssante.store.engines import Database, discard, translated
+from mssante.store.engines import Database, discard, run, translated
+from mssante.store.errors import StoreUnavailable
 from mssante.store.hints import Hint
 from mssante.store.schema import hint as hints_table
 
@@ -49,7 +50,8 @@ class SqliteHints:
             conn.execute(_PRUNE, {"before": now_us - KEEP_US})
             self._pruned_us = now_us
 
-    def foreign(self, conn: Connection) -> Sequence[Hint]:
+    def foreign(self, conn: Connection) -> Sequence[Hint] | None:
+        """What others have hinted since the last call; None when some hints were pruned unread."""
         driver: Any = conn.connection.driver_connection
         (version,) = driver.execute("PRAGMA data_version").fetchone()
         if version == self._version:
@@ -59,28 +61,40 @@ class SqliteHints:
             self._last = conn.execute(_LAST).scalar_one()
             return ()
         rows = conn.execute(_SINCE, {"last": self._last}).all()
-        if rows:
-            self._last = rows[-1].id
+        if not rows:
+            return ()
+        missed = rows[0].id > self._last + 1
+        self._last = rows[-1].id
+        if missed:
+            return None
         return [(row.kind, row.key) for row in rows if row.origin != self._origin]
 
 
 class PostgresHints:
-    """`publish` belongs to the writer thread; `listen` starts a thread that ends with `close`."""
+    """Made with the store, so that nothing is missed between its opening and the first subscription. `publish`
+    belongs to the writer thread; `listen` starts a thread that ends with `close`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._origin = secrets.token_hex(8)
+        self._conn = self._connected()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
+
+    def _connected(self) -> Connection:
+        conn = self._database.connect()
+        run(conn, f"LISTEN {CHANNEL}")
+        return conn
 
     def publish(self, conn: Connection, hints: Sequence[Hint], now_us: int) -> None:
         for payload in _payloads(self._origin, list(dict.fromkeys(hints))):
             conn.execute(select(func.pg_notify(CHANNEL, payload)))
 
-    def foreign(self, conn: Connection) -> Sequence[Hint]:
+    def foreign(self, conn: Connection) -> Sequence[Hint] | None:
         return ()
 
-    def listen(self, heard: Callable[[Sequence[Hint]], None]) -> None:
+    def listen(self, heard: Callable[[Sequence[Hint] | None], None]) -> None:
+        """Calls `heard` with the hints of others, and with None after the connection was lost and made anew."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._listen, args=(heard,), name="store-listener", daemon=True)
             self._thread.start()
@@ -89,23 +103,26 @@ class PostgresHints:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
+        discard(self._conn)
 
-    def _listen(self, heard: Callable[[Sequence[Hint]], None]) -> None:
+    def _listen(self, heard: Callable[[Sequence[Hint] | None], None]) -> None:
+        lost = False
         while not self._stopping.is_set():
             try:
-                conn = self._database.connect()
-                try:
-                    self._pass_on(conn, heard)
-                finally:
-                    discard(conn)
+                if lost:
+                    discard(self._conn)
+                    self._conn = self._connected()
+                    lost = False
+                    heard(None)
+                self._pass_on(heard)
             except Exception as error:
-                if translated(error) is None:
+                if translated(error) is None and not isinstance(error, StoreUnavailable):
                     raise
+                lost = True
                 self._stopping.wait(1.0)
 
-    def _pass_on(self, conn: Connection, heard: Callable[[Sequence[Hint]], None]) -> None:
-        driver: Any = conn.connection.driver_connection
-        driver.execute(f"LISTEN {CHANNEL}")
+    def _pass_on(self, heard: Callable[[Sequence[Hint] | None], None]) -> None:
+        driver: Any = self._conn.connection.driver_connection
         while not self._stopping.is_set():
             for notify in driver.notifies(timeout=0.5, stop_after=1):
                 origin, hints = json.loads(notify.payload)

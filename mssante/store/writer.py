@@ -40,11 +40,10 @@ class Tx:
     """A write transaction as a write function sees it. `conn` may be given to every function that reads; never commit
     it."""
 
-    __slots__ = ("_contents", "_hints", "_rows", "_unlinked", "conn", "fresh", "keys", "now_us")
+    __slots__ = ("_hints", "_rows", "_unlinked", "conn", "fresh", "keys", "now_us")
 
-    def __init__(self, conn: Connection, keys: Keys, now_us: int, contents: Contents) -> None:
+    def __init__(self, conn: Connection, keys: Keys, now_us: int) -> None:
         self.conn, self.keys, self.now_us = conn, keys, now_us
-        self._contents = contents
         self._rows: list[journal.Row] = []
         self._hints: list[Hint] = []
         self._unlinked: list[tuple[bytes, str | None]] = []
@@ -101,7 +100,7 @@ class CrossProcess(Protocol):
 
     def publish(self, conn: Connection, hints: Sequence[Hint], now_us: int) -> None: ...
 
-    def foreign(self, conn: Connection) -> Sequence[Hint]: ...
+    def foreign(self, conn: Connection) -> Sequence[Hint] | None: ...
 
 
 class Writer:
@@ -131,6 +130,8 @@ class Writer:
         with self._lock:
             if self._closed:
                 raise StoreUnavailable("the store is closed")
+            for content in write.contents:
+                content.take()
             if any(content.own_segment for content in write.contents):
                 self._syncers.submit(self._sync_then_queue, write)
             else:
@@ -153,6 +154,7 @@ class Writer:
         self._thread.join()
 
     def _work(self) -> None:
+        self._hear()
         going = True
         while going:
             try:
@@ -176,16 +178,13 @@ class Writer:
             discard(self._conn)
 
     def _carry_out(self, group: list[Write]) -> None:
-        self._settle(group)
-        ready = [write for write in group if write.error is None]
-        if ready:
-            try:
-                self._commit_again_if_lost(ready)
-            except (StoreError, OSError) as error:
-                if len(ready) == 1 and not isinstance(error, TryAgain):
-                    ready[0].error = error
-                else:
-                    self._one_by_one(ready)
+        try:
+            self._settle(group)
+            self._commit_all([write for write in group if write.error is None])
+        except Exception as error:  # noqa: BLE001 - a fault of ours: logged, and nobody waits for ever
+            _log.exception("a group of writes has failed")
+            for write in group:
+                write.error = write.error or error
         self._answer(group)
 
     def _settle(self, group: list[Write]) -> None:
@@ -199,19 +198,34 @@ class Writer:
                 if write.contents and write.error is None:
                     write.error = error
 
-    def _one_by_one(self, writes: list[Write]) -> None:
-        for write in writes:
-            for attempt in range(ATTEMPTS):
-                write.error = None
-                try:
-                    self._commit_again_if_lost([write])
-                except TryAgain as error:
+    def _commit_all(self, writes: list[Write]) -> None:
+        """Together; when that fails for another reason than a database out of reach, one by one."""
+        if not writes:
+            return
+        try:
+            self._commit_again_if_lost(writes)
+        except Exception as error:  # noqa: BLE001 - it goes to the callers
+            out_of_reach = isinstance(error, StoreUnavailable) and not isinstance(error, TryAgain)
+            if out_of_reach or (len(writes) == 1 and not isinstance(error, TryAgain)):
+                for write in writes:
                     write.error = error
-                    _log.info("write %d of %d in the way of another process", attempt + 1, ATTEMPTS)
-                    continue
-                except (StoreError, OSError) as error:
-                    write.error = error
-                break
+            else:
+                for write in writes:
+                    self._commit_alone(write)
+
+    def _commit_alone(self, write: Write) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            write.error = None
+            try:
+                self._commit_again_if_lost([write])
+            except TryAgain as error:
+                write.error = error
+                _log.info("another process was in the way of a write: attempt %d of %d", attempt, ATTEMPTS)
+            except Exception as error:  # noqa: BLE001 - it goes to the caller
+                write.error = error
+                return
+            else:
+                return
 
     def _commit_again_if_lost(self, group: list[Write]) -> None:
         try:
@@ -255,7 +269,7 @@ class Writer:
         write.error = None
         for content in write.contents:
             content.used = False
-        write.tx = tx = Tx(conn, self._keys, now_us, self._contents)
+        write.tx = tx = Tx(conn, self._keys, now_us)
         if not alone:
             run(conn, "SAVEPOINT one")
         try:
@@ -291,17 +305,12 @@ class Writer:
         hints: list[Hint] = []
         by_loop: dict[asyncio.AbstractEventLoop, list[Write]] = {}
         for write in group:
-            for content in write.contents:
-                if write.error is None and content.used:
-                    content.release()
-                else:
-                    content.discard()
+            try:
+                self._clean_up(write)
+            except OSError as error:
+                _log.warning("a segment file stays until the next compaction: %s", error)
             if write.error is None and write.tx is not None:
                 hints.extend(write.tx._hints)
-                for content_id, segment in write.tx._unlinked:
-                    self._contents.forget((content_id,))
-                    if segment is not None:
-                        self._contents.remove(segment)
             if write.loop is not None:
                 by_loop.setdefault(write.loop, []).append(write)
         listening = self._hints.loop
@@ -313,19 +322,30 @@ class Writer:
             if write.loop is None:
                 _resolve_one(write)
 
+    def _clean_up(self, write: Write) -> None:
+        """After the commit or the failure: unused contents and the files of erased messages go."""
+        for content in write.contents:
+            if write.error is None and content.used:
+                content.release()
+            else:
+                content.discard()
+        if write.error is None and write.tx is not None:
+            for content_id, segment in write.tx._unlinked:
+                self._contents.forget(content_id)
+                if segment is not None:
+                    self._contents.remove(segment)
+
     def _hear(self) -> None:
         """Passes on what other processes have committed."""
-        listening = self._hints.loop
-        if listening is None:
-            return
         try:
             hints = self._cross.foreign(self._connection())
-        except Exception as error:  # noqa: BLE001 - hints may be lost; the next write meets and reports the same trouble
+        except Exception as error:  # noqa: BLE001 - the next write meets and reports the same trouble
             _log.warning("hints of other processes cannot be read: %s", translated(error) or error)
             if self._conn is not None:
                 self._give_up(self._conn, translated(error))
             return
-        if hints:
+        listening = self._hints.loop
+        if hints != () and listening is not None:
             _call(listening, self._hints.fire, hints)
 
 

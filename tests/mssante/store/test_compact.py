@@ -23,7 +23,8 @@ def reopened(store: Store, database_url: str, tmp_path: Path) -> Iterator[Store]
 
 def bodies(store: Store, bal_id: int) -> dict[int, bytes]:
     found = store.read_now(rows, inbox_of(store, bal_id), range(1, 100))
-    store.contents.forget([row.content.content_id for row in found])
+    for row in found:
+        store.contents.forget(row.content.content_id)
     return {row.uid: store.contents.read(row.content) for row in found}
 
 

@@ -221,7 +221,7 @@ def test_recent_contents_are_read_from_memory_until_forgotten(tmp_path: Path) ->
     assert contents.cached(first)
     shutil.rmtree(tmp_path)
     assert contents.read(first, 2, 3) == b"111"
-    contents.forget([first.content_id])
+    contents.forget(first.content_id)
     assert not contents.cached(first)
     with pytest.raises(ContentError):
         contents.read(first)

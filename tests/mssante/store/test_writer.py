@@ -262,7 +262,7 @@ async def test_reading_a_content_from_memory_and_from_disk(store: Store) -> None
     await store.write(accept, content, [bal_id], contents=(content,))
     assert store.contents.cached(content.ref)
     assert await store.read_content(content.ref, 1, 3) == b"ece"
-    store.contents.forget([content.ref.content_id])
+    store.contents.forget(content.ref.content_id)
     assert await store.read_content(content.ref) == b"recent"
 
 
