@@ -69,6 +69,7 @@ def _certificate(settings: "Settings", now_us: int) -> Iterator[Finding]:
         contexts = contexts_of(settings)
     except TlsError as error:
         yield Finding(FAULT, "certificate", f"{error}: name usable files in [tls]")
+        yield from _unreadable_crl(settings, str(error))
         return
     facts = contexts.certificate
     days = facts.days_left(now_us)
@@ -92,6 +93,18 @@ def _certificate(settings: "Settings", now_us: int) -> Iterator[Finding]:
         yield Finding(
             WARN, "certificate", f"its CN {facts.dn.cn} is not [operator] hostname {settings.operator.hostname}"
         )
+
+
+def _unreadable_crl(settings: "Settings", told: str) -> Iterator[Finding]:
+    """The contexts stop at their first faulty file; this one has a line of its own."""
+    from tls.certificates import TlsError, load_crls
+
+    try:
+        if settings.tls.crl is not None:
+            load_crls(settings.tls.crl)
+    except TlsError as error:
+        if str(error) != told:
+            yield Finding(FAULT, "revocation", f"{error}: name a usable file in [tls] crl")
 
 
 def _told(alarm: "Alarm") -> Finding:

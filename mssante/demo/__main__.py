@@ -1,5 +1,8 @@
 """`make demo`: plays the story in a temporary directory; exit 0 when every answer was the promised one, else 1."""
 
+import imaplib
+import smtplib
+import subprocess
 import sys
 import tempfile
 import time
@@ -15,6 +18,12 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def told(failure: str) -> int:
+    """The story went otherwise."""
+    sys.stderr.write(f"\ndemo: {failure}\n")
+    return 1
+
+
 def main() -> int:
     """Play, and stop everything in any case."""
     started = time.monotonic()
@@ -23,8 +32,10 @@ def main() -> int:
         try:
             story.play()
         except DemoFailure as failure:
-            sys.stderr.write(f"\ndemo: {failure}\n")
-            return 1
+            return told(str(failure))
+        except (smtplib.SMTPException, imaplib.IMAP4.error, OSError, subprocess.SubprocessError) as failure:
+            # A client's own word for an answer that it did not expect, or for none at all.
+            return told(f"{type(failure).__name__}: {failure}")
         finally:
             story.close()
     say(f"\nL'histoire s'est déroulée comme promis, en {time.monotonic() - started:.0f} s.")
