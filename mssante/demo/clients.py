@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mssante.demo.operators import HOST, DemoFailure, Operator
 
-TIMEOUT_S = 20
+TIMEOUT_S = 30
 
 
 @dataclass(frozen=True, slots=True)

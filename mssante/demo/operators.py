@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 HOST = "127.0.0.1"
-READY_S = 30
+READY_S = 60
 STOP_S = 20
 
 
