@@ -30,9 +30,6 @@ OK: Final = Reply(250, "2.0.0", "Accepte")
 REPLIES: Final[Mapping[Rule, Reply]] = MappingProxyType(
     {
         Rule.TLS_REQUIRED: Reply(530, "5.7.0", "Connexion non chiffree ; envoyez d'abord STARTTLS"),
-        Rule.CERTIFICATE: Reply(
-            550, "5.7.1", "Certificat d'operateur absent ou non valide ; presentez un certificat serveur IGC-Sante"
-        ),
         Rule.AUTH_REQUIRED: Reply(530, "5.7.0", "Authentification requise ; envoyez d'abord AUTH"),
         Rule.AUTH_REFUSED: Reply(
             535, "5.7.8", "Identifiant ou mot de passe refuse ; verifiez-les ou contactez votre operateur"
@@ -43,6 +40,7 @@ REPLIES: Final[Mapping[Rule, Reply]] = MappingProxyType(
         Rule.SESSION_TIMEOUT: Reply(421, "4.4.2", "Delai d'attente depasse ; reconnectez-vous"),
         Rule.SESSION_TOO_MANY: Reply(421, "4.7.0", "Trop de connexions ; reessayez plus tard"),
         Rule.SESSION_TOO_MANY_ERRORS: Reply(421, "4.7.0", "Trop d'erreurs ; corrigez puis reconnectez-vous"),
+        Rule.SESSION_TOO_MANY_COMMANDS: Reply(421, "4.7.0", "Trop de commandes sans message ; reconnectez-vous"),
         Rule.SERVER_STOPPING: Reply(421, "4.3.2", "Arret du service ; reconnectez-vous dans quelques minutes"),
         Rule.COMMAND_MALFORMED: Reply(500, "5.5.2", "Ligne de commande malformee ; terminez-la par CRLF, sans NUL"),
         Rule.COMMAND_UNKNOWN: Reply(502, "5.5.1", "Commande inconnue ; voyez la reponse a EHLO"),
@@ -54,7 +52,7 @@ REPLIES: Final[Mapping[Rule, Reply]] = MappingProxyType(
             550, "5.7.1", "L'expediteur n'est pas une adresse de votre compte ; ecrivez depuis votre propre adresse"
         ),
         Rule.SENDER_HEADER_FROM: Reply(
-            550, "5.7.1", "Le champ From ne correspond pas a l'expediteur ; mettez-y votre propre adresse"
+            550, "5.7.1", "Le champ From ne correspond pas a l'expediteur ; mettez-y l'adresse de l'expediteur"
         ),
         Rule.ESPACE_CONFIANCE_SENDER: Reply(
             550,
@@ -109,7 +107,10 @@ REPLIES: Final[Mapping[Rule, Reply]] = MappingProxyType(
             550, "5.6.0", "Contenu malforme, CR ou LF isole, NUL ou ligne trop longue ; corrigez le message"
         ),
         Rule.MESSAGE_LOOP: Reply(554, "5.4.6", "Le message tourne en rond ; verifiez les renvois automatiques"),
-        Rule.DKIM_FAILED: Reply(550, "5.7.20", "Signature DKIM absente ou fausse ; verifiez la signature du domaine"),
+        Rule.MESSAGE_VIRUS: Reply(550, "5.7.1", "Contenu malveillant detecte ; analysez votre poste et vos fichiers"),
+        Rule.DKIM_FAILED: Reply(550, "5.7.20", "Signature DKIM non valide ; verifiez-la et la cle du domaine"),
+        Rule.DKIM_UNKNOWN: Reply(451, "4.4.3", "Cle DKIM impossible a obtenir du DNS ; reessayez plus tard"),
+        Rule.ANTIVIRUS_UNAVAILABLE: Reply(451, "4.7.1", "Analyse antivirus indisponible ; reessayez plus tard"),
         Rule.STORE_CONTENTS: Reply(452, "4.3.1", "Espace de stockage insuffisant ; reessayez plus tard"),
         Rule.STORE_DATABASE: Reply(451, "4.3.0", "Service momentanement indisponible ; reessayez plus tard"),
         Rule.INTERNAL_FAULT: Reply(451, "4.3.0", "Erreur interne, rien n'est accepte ; reessayez plus tard"),

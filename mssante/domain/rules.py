@@ -194,6 +194,24 @@ def header_from_owned(transaction: Transaction, headers: HeaderFacts) -> Verdict
     return None
 
 
+def header_from_in_domain(transaction: Transaction, headers: HeaderFacts) -> Verdict | None:
+    """``sender.header_from``. DATA, MX. Source: facts 1.7.4 (a guess there, hence `Charter.header_from_strict`).
+
+    The white list judges the envelope, the reader sees From: it must be of the envelope sender's domain, or of one that
+    the list names with the presented certificate. A notice (null sender) may also come in the name of a host outside
+    the list, never in that of another operator's domain.
+    """
+    if transaction.speaker.edge is not Edge.MX or not transaction.charter.header_from_strict:
+        return None
+    sender = transaction.sender
+    for domain in headers.from_domains:
+        if domain in headers.from_listed or (sender is not None and domain == sender.domain):
+            continue
+        if sender is not None or domain in headers.from_others:
+            return Refuse(Rule.SENDER_HEADER_FROM, "From is of a domain not listed with the presented certificate")
+    return None
+
+
 def header_from_patient(transaction: Transaction, headers: HeaderFacts) -> Verdict | None:
     """``sender.header_from``. DATA, MX. Source: facts 1.7.4, 4.1.
 
@@ -206,6 +224,13 @@ def header_from_patient(transaction: Transaction, headers: HeaderFacts) -> Verdi
     for text in headers.from_addresses:
         if (text.rpartition("@")[2].strip().lower() in domains) is not transaction.from_patient:
             return Refuse(Rule.SENDER_HEADER_FROM, "patient domain in only one of envelope and From")
+    return None
+
+
+def message_not_in_loop(transaction: Transaction, headers: HeaderFacts) -> Verdict | None:
+    """``message.loop``. DATA. Source: RFC 5321 §6.3 (100 fields are for the open Internet; here hops are few)."""
+    if headers.received > transaction.charter.max_received:
+        return Refuse(Rule.MESSAGE_LOOP, f"{headers.received} Received fields")
     return None
 
 
@@ -227,7 +252,9 @@ RCPT_RULES: Final[tuple[Callable[[Transaction, Recipient], Verdict | None], ...]
 DATA_RULES: Final[tuple[Callable[[Transaction, HeaderFacts], Verdict | None], ...]] = (
     message_for_all_or_none,
     somebody_receives,
+    message_not_in_loop,
     header_from_owned,
+    header_from_in_domain,
     header_from_patient,
 )
 

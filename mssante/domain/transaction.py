@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mssante.domain.address import Address
+from mssante.domain.address import Address, AddressError, parse_address
 from mssante.domain.bal import BalState, BalType
 from mssante.domain.exchange import ExchangeState, after_professional_message, is_fin
 from mssante.domain.verdict import Accept, Rule, Verdict
@@ -36,6 +36,10 @@ class Charter:
     """Whether only the subject ``[FIN]`` alone ends an exchange."""
     suspended_receives: bool = True
     """Whether mail for a suspended bal is kept for it, or put off."""
+    header_from_strict: bool = True
+    """Whether From on the MX must be of the envelope sender's domain or of one listed with the certificate."""
+    max_received: int = 30
+    """Received fields of one message; more of them are a loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,24 @@ class HeaderFacts:
     """The addr-specs of every From field. What cannot be read as one stays in, as written, so that it is refused."""
     message_id: str = ""
     references: tuple[str, ...] = ()
+    received: int = 0
+    """Received fields, one for each host that the message came through."""
+    from_listed: frozenset[str] = frozenset()
+    """MX: those of `from_domains`, the sender's aside, that the white list names with the presented certificate."""
+    from_others: frozenset[str] = frozenset()
+    """MX: those of `from_domains` that the white list names, and not with the presented certificate."""
+
+    @property
+    def from_domains(self) -> tuple[str, ...]:
+        """The domain of each of `from_addresses`; of what is no address, what stands where a domain would."""
+        return tuple(_domain(text) for text in self.from_addresses)
+
+
+def _domain(text: str) -> str:
+    try:
+        return parse_address(text).domain
+    except AddressError:
+        return text.rpartition("@")[2].strip(" .").lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ class Rule(StrEnum):
 
     # the session
     TLS_REQUIRED = "session.tls_required"
-    CERTIFICATE = "session.certificate"
     AUTH_REQUIRED = "auth.required"
     AUTH_REFUSED = "auth.refused"
     AUTH_UNAVAILABLE = "auth.unavailable"
@@ -24,6 +23,7 @@ class Rule(StrEnum):
     SESSION_TIMEOUT = "session.timeout"
     SESSION_TOO_MANY = "session.too_many"
     SESSION_TOO_MANY_ERRORS = "session.too_many_errors"
+    SESSION_TOO_MANY_COMMANDS = "session.too_many_commands"
     SERVER_STOPPING = "session.stopping"
     # the commands
     COMMAND_MALFORMED = "command.malformed"
@@ -58,7 +58,10 @@ class Rule(StrEnum):
     MESSAGE_TOO_LARGE = "message.too_large"
     MESSAGE_CONTENT = "message.content"
     MESSAGE_LOOP = "message.loop"
+    MESSAGE_VIRUS = "message.virus"
     DKIM_FAILED = "message.dkim"
+    DKIM_UNKNOWN = "message.dkim_unknown"
+    ANTIVIRUS_UNAVAILABLE = "antivirus.unavailable"
     # what lasts
     STORE_CONTENTS = "store.contents"
     STORE_DATABASE = "store.database"

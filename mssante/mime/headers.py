@@ -20,7 +20,9 @@ from mssante.mime.addresses import parse_addresses
 MAX_REFERENCES: Final = 100
 """Message identifiers kept of one References field, the newest."""
 
-_FACTS: Final = frozenset({b"subject", b"x-mss-mes", b"from", b"message-id", b"references", b"in-reply-to"})
+_FACTS: Final = frozenset(
+    {b"subject", b"x-mss-mes", b"from", b"message-id", b"references", b"in-reply-to", b"received"}
+)
 _MESSAGE_ID: Final = re.compile(rb"<[^<>\s]++>")
 _ENCODED_WORD: Final = re.compile(rb"=\?([^?*\s]++)(?:\*[^?\s]*+)?\?([bBqQ])\?([^?]*+)\?=")
 _ESCAPED: Final = re.compile(rb"=([0-9A-Fa-f]{2})")
@@ -115,14 +117,12 @@ def message_ids(value: bytes) -> tuple[str, ...]:
 
 
 def header_facts(header: bytes) -> HeaderFacts:
-    """What the rules need of a header block. References falls back to In-Reply-To (RFC 5322 §3.6.4)."""
+    """What the rules need of a header block. References falls back to In-Reply-To (RFC 5322 §3.6.4).
+
+    A From field that holds no address counts as one address, its text: nobody writes in a name that cannot be read.
+    """
     fields = split_fields(header, _FACTS)
-    senders = tuple(
-        f"{_decode_bytes(address.mailbox, 'utf-8')}@{_decode_bytes(address.host, 'utf-8')}"
-        for value in fields.get(b"from", ())
-        for address in parse_addresses(value)
-        if address.mailbox is not None and address.host is not None
-    )
+    senders = tuple(sender for value in fields.get(b"from", ()) for sender in _senders(value))
     identifiers = message_ids(_first(fields, b"message-id"))
     references = message_ids(_first(fields, b"references")) or message_ids(_first(fields, b"in-reply-to"))
     return HeaderFacts(
@@ -131,7 +131,17 @@ def header_facts(header: bytes) -> HeaderFacts:
         from_addresses=senders,
         message_id=identifiers[0] if identifiers else "",
         references=references,
+        received=len(fields.get(b"received", ())),
     )
+
+
+def _senders(value: bytes) -> list[str]:
+    found = [
+        f"{_decode_bytes(address.mailbox, 'utf-8')}@{_decode_bytes(address.host, 'utf-8')}"
+        for address in parse_addresses(value)
+        if address.mailbox is not None and address.host is not None
+    ]
+    return found or [_decode_bytes(value, "utf-8")]
 
 
 def _first(fields: dict[bytes, list[bytes]], name: bytes) -> bytes:

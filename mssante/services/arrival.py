@@ -1,32 +1,39 @@
 """The way of one message from DATA to its place: streamed in, judged, signed, stored, and only then promised.
 
-Always true here: memory per message is bounded whatever its size; what arrives is stored octet for octet, what we
-add stands
-before it and apart; `finish` gives `Stored` only after the commit that holds the message, its deliveries, queue
-items, exchanges
-and journal entry together; a refusal or a fault leaves nothing behind.
+Always true here:
+- memory per message is bounded whatever its size: the header is held until it is whole, the body streams through;
+- what arrives is stored octet for octet, what we add stands before it and apart; only Authentication-Results fields
+  that claim to be ours are taken out, after the signatures were read (RFC 8601 §5);
+- `finish` gives `Stored` only after the commit that holds the message, its deliveries, queue items, exchanges, notices
+  and journal entry together; a refusal or a fault leaves nothing behind.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 
 from mssante.domain.clock import Clock
-from mssante.domain.dsn import DEFAULT, parse_notify
+from mssante.domain.dsn import DEFAULT, Notify, Outcome, notice_due, parse_notify
 from mssante.domain.exchange import patient_may_write
 from mssante.domain.rules import decide_data
 from mssante.domain.transaction import Edge, HeaderFacts
-from mssante.domain.verdict import Accept, Defer, Refuse, Rule
-from mssante.mime.dkim import BodyHash, SigningKey, Verifier, auth_results, sign
+from mssante.domain.verdict import ACCEPT, Accept, Defer, Refuse, Rule, Verdict
+from mssante.mime.authentication_results import without_forged_results
+from mssante.mime.dkim import BodyHash, DkimResult, SigningKey, Verifier, auth_results, sign
+from mssante.mime.dkim import Outcome as DkimOutcome
 from mssante.mime.headers import header_facts, header_fields
-from mssante.mime.scanner import HeaderTooLarge, Scanner
+from mssante.mime.notices import MAX_ORIGINAL_HEADER, RecipientReport
+from mssante.mime.scanner import DEFAULT_LIMITS, HeaderTooLarge, Scanner
 from mssante.services.accounts import may_sign_in
+from mssante.services.antivirus import PIECE, Antivirus
+from mssante.services.notices import Notices, PreparedNotice, tell
 from mssante.services.resolver import DnsBroken, DnsError, Resolver
-from mssante.services.transaction import MailTransaction, Trace
-from mssante.store import Store, StoreError, StoreFull, Tx
+from mssante.services.transaction import Accepted, MailTransaction, Trace
+from mssante.store import PendingContent, Store, StoreError, StoreFull, Tx
 from mssante.store.accounts import get_bal
 from mssante.store.exchanges import exchange, record_exchange
 from mssante.store.mail import BalRefused, NewMessage, add_message, deliver
@@ -66,10 +73,16 @@ class _Commit:
     message: NewMessage
     headers: HeaderFacts
     expires_us: int
+    notice: PreparedNotice | None
+
+
+Listing = Callable[[MailTransaction, HeaderFacts], HeaderFacts]
+"""Adds to the facts of a header what the white list says of its From."""
 
 
 class Intake:
-    """Takes messages in. ``sign`` is the operator's DKIM key, None to sign nothing."""
+    """Takes messages in. ``sign`` is the operator's DKIM key, None to sign nothing; ``refuse_dkim``: a message whose
+    signatures all fail is refused; ``antivirus`` None: nothing is scanned. ``domains`` are the operator's own."""
 
     def __init__(
         self,
@@ -81,25 +94,32 @@ class Intake:
         sign: DkimKey | None,
         verify: bool,
         queue_lifetime_us: int,
+        domains: frozenset[str] = frozenset(),
+        refuse_dkim: bool = False,
+        antivirus: Antivirus | None = None,
     ) -> None:
         self.store, self.resolver, self.clock = store, resolver, clock
         self.hostname, self.sign, self.verify, self.queue_lifetime_us = hostname, sign, verify, queue_lifetime_us
+        self.refuse_dkim, self.antivirus = refuse_dkim, antivirus
+        self.own_names = domains | {hostname}
+        self.notices = Notices(store, hostname=hostname, domains=domains)
         self.accepted = 0
 
-    def begin(self, transaction: MailTransaction, trace: Trace) -> Arrival:
-        return Arrival(self, transaction, trace)
+    def begin(self, transaction: MailTransaction, trace: Trace, listing: Listing) -> Arrival:
+        return Arrival(self, transaction, trace, listing)
 
 
 class Arrival:
     """One message on its way in: `feed` pieces as they come, then `finish` or `abort`."""
 
-    def __init__(self, intake: Intake, transaction: MailTransaction, trace: Trace) -> None:
-        self._intake, self._transaction, self._trace = intake, transaction, trace
+    def __init__(self, intake: Intake, transaction: MailTransaction, trace: Trace, listing: Listing) -> None:
+        self._intake, self._transaction, self._trace, self._listing = intake, transaction, trace, listing
         self._id = secrets.token_hex(8)
         self._scanner = Scanner()
         self._writer = intake.store.contents.begin()
         self._size = 0
-        self._header = bytearray()
+        self._gathered = bytearray()
+        self._header = b""
         self._in_body = False
         self._body: Callable[[bytes], None] | None = None
         self._verifier: Verifier | None = None
@@ -110,6 +130,14 @@ class Arrival:
         self._size += len(data)
         if self._size > self._transaction.max_size:
             raise ArrivalRefused(Refuse(Rule.MESSAGE_TOO_LARGE, f"over {self._transaction.max_size} octets"))
+        if self._in_body:
+            self._keep(data)
+            if self._body is not None:
+                self._body(data)
+        else:
+            self._gather_header(data)
+
+    def _keep(self, data: bytes) -> None:
         try:
             self._scanner.feed(data)
             self._writer.write(data)
@@ -117,11 +145,6 @@ class Arrival:
             raise ArrivalRefused(Refuse(Rule.MESSAGE_CONTENT, str(fault))) from fault
         except StoreError as fault:
             raise ArrivalRefused(_storage(fault)) from fault
-        if self._in_body:
-            if self._body is not None:
-                self._body(data)
-        else:
-            self._gather_header(data)
 
     def abort(self) -> None:
         """The message is given up, at any point before the commit."""
@@ -141,37 +164,55 @@ class Arrival:
 
     async def _finish(self) -> Stored | Refuse | Defer:
         if not self._in_body:
-            self._begin_body(bytes(self._header), b"")
+            self._begin_body(len(self._gathered))
         card = self._scanner.finish()
-        headers = header_facts(bytes(self._header))
+        headers = self._listing(self._transaction, header_facts(self._header))
         verdict = decide_data(self._transaction.facts, headers)
         if not isinstance(verdict, Accept):
             return verdict
         intake = self._intake
         now_us = intake.clock.now_us()
         prepend = await self._prepend(headers, now_us)
+        written, notice = self._notice(now_us)
         pending = self._writer.finish()
+        verdict = await self._scan(pending)
+        if not isinstance(verdict, Accept):
+            return verdict
         message = NewMessage(pending, now_us, prepend, card.encode())
-        commit = _Commit(self._id, self._transaction, message, headers, now_us + intake.queue_lifetime_us)
-        stored = await intake.store.write(_accept, commit, contents=(pending,))
+        commit = _Commit(self._id, self._transaction, message, headers, now_us + intake.queue_lifetime_us, notice)
+        stored = await intake.store.write(_accept, commit, contents=(pending, *written))
         intake.accepted += 1
         return stored
 
-    def _gather_header(self, data: bytes) -> None:
-        start = max(0, len(self._header) - 3)
-        self._header += data
-        end = self._header.find(b"\r\n\r\n", start)
-        if self._header.startswith(b"\r\n"):
-            end = -2
-        if end == -1:
-            return
-        rest = bytes(self._header[end + 4 :])
-        del self._header[end + 4 :]
-        self._begin_body(bytes(self._header), rest)
+    async def _scan(self, pending: PendingContent) -> Verdict:
+        """The antivirus reads what was written, not what comes in: how fast it is does not hold the sender up, and what
+        is refused for another reason never gets there."""
+        if self._intake.antivirus is None:
+            return ACCEPT
+        verdict: Verdict | None = None
+        try:
+            verdict = await self._intake.antivirus.examine(_pieces(pending))
+            return verdict
+        finally:
+            if not isinstance(verdict, Accept):
+                pending.discard()
 
-    def _begin_body(self, header: bytes, rest: bytes) -> None:
-        """The header is complete: now it is known which hashes of the body will be asked for."""
+    def _gather_header(self, data: bytes) -> None:
+        gathered = self._gathered
+        start = max(0, len(gathered) - 3)
+        gathered += data
+        end = -2 if gathered.startswith(b"\r\n") else gathered.find(b"\r\n\r\n", start)
+        if end != -1:
+            self._begin_body(end + 4)
+        elif len(gathered) > DEFAULT_LIMITS.header:
+            raise ArrivalRefused(Refuse(Rule.MESSAGE_CONTENT, "the header has no end"))
+
+    def _begin_body(self, length: int) -> None:
+        """The header is complete (octets, its empty line included): now it is known which hashes of the body will be
+        asked for."""
         self._in_body = True
+        header, rest = bytes(self._gathered[:length]), bytes(self._gathered[length:])
+        self._gathered.clear()
         if self._transaction.caller.edge is Edge.MX:
             if self._intake.verify:
                 self._verifier = Verifier(header, now_us=self._intake.clock.now_us())
@@ -181,6 +222,8 @@ class Arrival:
             self._body = self._body_hash.update
         if rest and self._body is not None:
             self._body(rest)
+        self._header = without_forged_results(header, self._intake.own_names)
+        self._keep(self._header + rest)
 
     @property
     def _leaves(self) -> bool:
@@ -194,15 +237,16 @@ class Arrival:
         if self._transaction.caller.edge is Edge.SUBMISSION:
             if not headers.message_id:
                 added += f"Message-ID: <{self._id}@{self._intake.hostname}>\r\n".encode()
-            if not header_fields(bytes(self._header), ("date",)).strip():
+            if not header_fields(self._header, ("date",)).strip():
                 added += f"Date: {date}\r\n".encode()
         lines = b"" if self._leaves else self._return_path()
         if self._body_hash is not None and headers.from_addresses:
-            lines += self._signature(added + bytes(self._header), self._body_hash.digest(), now_us)
+            lines += self._signature(added + self._header, self._body_hash.digest(), now_us)
         if self._verifier is not None:
-            lines += auth_results(
-                self._intake.hostname, self._verifier.results(await self._key_records(self._verifier))
-            )
+            results = self._verifier.results(await self._key_records(self._verifier))
+            if self._intake.refuse_dkim:
+                _require_signature(results)
+            lines += auth_results(self._intake.hostname, results)
         return lines + self._received(date) + added
 
     def _signature(self, header: bytes, body_hash: bytes, now_us: int) -> bytes:
@@ -223,6 +267,25 @@ class Arrival:
                 records[name] = None
         return records
 
+    def _notice(self, now_us: int) -> tuple[tuple[PendingContent, ...], PreparedNotice | None]:
+        """The notice of success to a sender who asked for it (RFC 3461 §5.2.3 d): for those whose mailbox is here. Its
+        content, to be settled with the message's, and what to tell in the transaction."""
+        transaction = self._transaction
+        if transaction.sender is None:
+            return (), None
+        reports = [_delivered(each, now_us) for each in transaction.recipients.values() if _asks_success(each)]
+        if not reports:
+            return (), None
+        content, notice = self._intake.notices.prepare(
+            str(transaction.sender),
+            reports,
+            original_header=self._header[: MAX_ORIGINAL_HEADER + 1],
+            arrived_us=now_us,
+            envid=transaction.envid,
+            now_us=now_us,
+        )
+        return (content,), notice
+
     def _return_path(self) -> bytes:
         sender = self._transaction.sender
         return f"Return-Path: <{sender or ''}>\r\n".encode()
@@ -237,6 +300,39 @@ class Arrival:
             f"Received: from {trace.helo}{origin}\r\n by {self._intake.hostname} with {trace.protocol}"
             f" id {self._id}{tls};\r\n {date}\r\n"
         ).encode()
+
+
+def _require_signature(results: Sequence[DkimResult]) -> None:
+    """Signatures of which none passes are worth a refusal, their absence is not, nor a key in test (RFC 6376 §3.6.1).
+    Raises ArrivalRefused."""
+    outcomes = {result.outcome for result in results} - {DkimOutcome.NEUTRAL}
+    if not outcomes or DkimOutcome.PASS in outcomes:
+        return
+    reasons = "; ".join(f"{result.domain or '-'}: {result.reason}" for result in results)
+    if DkimOutcome.TEMPERROR in outcomes:
+        raise ArrivalRefused(Defer(Rule.DKIM_UNKNOWN, reasons))
+    raise ArrivalRefused(Refuse(Rule.DKIM_FAILED, reasons))
+
+
+def _notify(recipient: Accepted) -> Notify:
+    return parse_notify(recipient.notify) if recipient.notify else DEFAULT
+
+
+def _asks_success(recipient: Accepted) -> bool:
+    here = recipient.bal_id is not None
+    return here and notice_due(Outcome.DELIVERED, _notify(recipient), null_sender=False)
+
+
+def _delivered(recipient: Accepted, now_us: int) -> RecipientReport:
+    return RecipientReport(
+        str(recipient.address), Outcome.DELIVERED, "2.1.5", orcpt=recipient.orcpt, attempted_us=now_us
+    )
+
+
+async def _pieces(pending: PendingContent) -> AsyncIterator[bytes]:
+    """A content on its way into the store, read back."""
+    for start in range(0, pending.length, PIECE):
+        yield await asyncio.to_thread(pending.piece, start, PIECE)
 
 
 def _storage(fault: StoreError) -> Defer:
@@ -259,9 +355,7 @@ def _accept(tx: Tx, commit: _Commit) -> Stored:
     message_id = add_message(tx, commit.message)
     local = [recipient.bal_id for recipient in mail.recipients.values() if recipient.bal_id is not None]
     leaving = [
-        QueueRecipient(
-            recipient.address, parse_notify(recipient.notify) if recipient.notify else DEFAULT, recipient.orcpt
-        )
+        QueueRecipient(recipient.address, _notify(recipient), recipient.orcpt)
         for recipient in mail.recipients.values()
         if recipient.bal_id is None
     ]
@@ -272,6 +366,8 @@ def _accept(tx: Tx, commit: _Commit) -> Stored:
         raise ArrivalRefused(Defer(Rule.STORE_DATABASE, str(closed))) from closed
     if leaving:
         enqueue(tx, message_id, sender, leaving, envid=mail.envid, ret=mail.ret, expires_us=commit.expires_us)
+    if commit.notice is not None:
+        tell(tx, commit.notice, actor=mail.caller.name)
     for patient, state in mail.facts.exchanges_after(commit.headers).items():
         record_exchange(tx, sender, str(patient), state, commit.headers.message_id)
     tx.journal(

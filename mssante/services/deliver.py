@@ -12,29 +12,24 @@ A *delivery* is one message for the recipients of one domain, at most 40: one SM
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from mssante.domain.address import parse_address
 from mssante.domain.clock import Clock
-from mssante.domain.dsn import DEFAULT, Notify, Outcome, format_notify, notice_due
-from mssante.domain.retry import LIFETIME, SCHEDULE, backoff, next_attempt_us
+from mssante.domain.dsn import DEFAULT, Outcome, format_notify, notice_due
+from mssante.domain.retry import SCHEDULE, backoff, next_attempt_us
 from mssante.mime.card import Card
-from mssante.mime.notices import MAX_ORIGINAL_HEADER, Notice, RecipientReport, build_notice
-from mssante.mime.scanner import Scanner
-from mssante.store import Conn, ContentError, NotFound, PendingContent, Store, Tx
-from mssante.store.accounts import find_bal
-from mssante.store.mail import RECEIVING, BalRefused, deliver
-from mssante.store.messages import NewMessage, StoredMessage, add_message, load_message
+from mssante.mime.notices import MAX_ORIGINAL_HEADER, RecipientReport
+from mssante.services.notices import Notices, PreparedNotice, tell
+from mssante.store import Conn, ContentError, NotFound, Store, Tx
+from mssante.store.mail import BalRefused
+from mssante.store.messages import StoredMessage, load_message
 from mssante.store.queue import (
     ASKED,
     QueueItem,
-    QueueRecipient,
     QueueState,
-    enqueue,
     hold,
     lease_due,
     listing,
@@ -152,8 +147,7 @@ class Deliveries:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._hostname = hostname
-        self._domains = domains
+        self._notices = Notices(store, hostname=hostname, domains=domains)
         self._owner = owner or hostname
         self._schedule = schedule
         self._lease_us = lease_s * 1_000_000
@@ -217,7 +211,14 @@ class Deliveries:
         if not reports:
             await self._store.write(_settle, delivery, fates, None)
             return
-        pending, notice = await self._notice(delivery, reports, now_us)
+        pending, notice = self._notices.prepare(
+            delivery.sender,
+            reports,
+            original_header=await self._original_header(delivery),
+            arrived_us=delivery.recipients[0].item.created_us,
+            envid=delivery.envid,
+            now_us=now_us,
+        )
         try:
             await self._store.write(_settle, delivery, fates, notice, contents=(pending,))
         except BalRefused:
@@ -244,33 +245,6 @@ class Deliveries:
             return False
         return notice_due(fate.outcome, fate.item.notify, null_sender=not fate.item.sender)
 
-    async def _notice(
-        self, delivery: Delivery, reports: Sequence[RecipientReport], now_us: int
-    ) -> tuple[PendingContent, _Notice]:
-        sender = delivery.sender
-        domain = parse_address(sender).domain
-        local = domain in self._domains
-        octets = build_notice(
-            Notice(
-                reporting_mta=self._hostname,
-                sender=f"postmaster@{domain if local else self._hostname}",
-                recipient=sender,
-                message_id=f"<{secrets.token_hex(12)}@{self._hostname}>",
-                reports=reports,
-                original_header=await self._original_header(delivery),
-                arrived_us=delivery.recipients[0].item.created_us,
-                envid=delivery.envid,
-            ),
-            now_us=now_us,
-        )
-        scanner = Scanner()
-        scanner.feed(octets)
-        writer = self._store.contents.begin()
-        writer.write(octets)
-        pending = writer.finish()
-        prepend = b"Return-Path: <>\r\n" if local else b""
-        return pending, _Notice(sender, local, NewMessage(pending, now_us, prepend, scanner.finish().encode()))
-
     async def _original_header(self, delivery: Delivery) -> bytes:
         """The sender's own header, without what we put before it; empty when it cannot be read."""
         if delivery.stored is None:
@@ -291,13 +265,6 @@ class _Fate:
     outcome: Outcome
     status: str
     next_us: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Notice:
-    sender: str
-    local: bool
-    message: NewMessage
 
 
 def _report(fate: _Fate, now_us: int) -> RecipientReport:
@@ -347,10 +314,10 @@ def _give_back(tx: Tx, ids: Sequence[int]) -> int:
     return release(tx, ids)
 
 
-def _settle(tx: Tx, delivery: Delivery, fates: Sequence[_Fate], notice: _Notice | None) -> None:
+def _settle(tx: Tx, delivery: Delivery, fates: Sequence[_Fate], notice: PreparedNotice | None) -> None:
     """One write for the outcomes of one attempt. The notice comes first: a failure may erase the message."""
     if notice is not None:
-        _tell(tx, notice)
+        tell(tx, notice, actor="smtp_out")
     groups: dict[tuple[Outcome, Attempt, int], list[QueueItem]] = {}
     for fate in fates:
         groups.setdefault((fate.outcome, fate.attempt, fate.next_us), []).append(fate.item)
@@ -375,17 +342,3 @@ def _settle(tx: Tx, delivery: Delivery, fates: Sequence[_Fate], notice: _Notice 
             status=attempt.status,
             peer=attempt.peer,
         )
-
-
-def _tell(tx: Tx, notice: _Notice) -> None:
-    """Puts the notice into the sender's INBOX, or on its way when the sender is elsewhere."""
-    if notice.local:
-        bal = find_bal(tx.conn, notice.sender)
-        if bal is None or bal.state not in RECEIVING:
-            tx.journal("notice.nobody", actor="smtp_out", object=notice.sender)
-            return
-        deliver(tx, add_message(tx, notice.message), [bal.id])
-    else:
-        recipient = QueueRecipient(parse_address(notice.sender), Notify.NEVER)
-        expires_us = tx.now_us + LIFETIME * 1_000_000
-        enqueue(tx, add_message(tx, notice.message), "", [recipient], expires_us=expires_us)

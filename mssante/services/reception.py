@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 from espace_confiance.holder import EspaceConfiance
 from mssante.domain.address import Address
@@ -128,7 +129,7 @@ class Reception:
 
     def receive(self, transaction: MailTransaction, trace: Trace) -> Arrival:
         """The message of this transaction, to be fed as it comes."""
-        return self._intake.begin(transaction, trace)
+        return self._intake.begin(transaction, trace, self._with_listing)
 
     def _speaker(self, caller: Caller, sender: Address | None) -> Speaker:
         if caller.holder is not None:
@@ -140,6 +141,16 @@ class Reception:
             return Speaker(Edge.MX)
         for_sender = sender is not None and self._espace.accepts(sender.domain, caller.dn)
         return Speaker(Edge.MX, dn_listed_for_sender=for_sender, dn_listed=for_sender or self._espace.knows(caller.dn))
+
+    def _with_listing(self, transaction: MailTransaction, headers: HeaderFacts) -> HeaderFacts:
+        """What the white list says of From's domains when they are not the envelope sender's: on the MX only."""
+        dn, sender = transaction.caller.dn, transaction.sender
+        domains = frozenset(headers.from_domains) - ({sender.domain} if sender else frozenset())
+        if dn is None or not domains:
+            return headers
+        listed = frozenset(domain for domain in domains if self._espace.accepts(domain, dn))
+        others = frozenset(domain for domain in domains - listed if self._espace.lists(domain))
+        return replace(headers, from_listed=listed, from_others=others)
 
     async def _exchange_state(self, facts: Transaction, address: Address) -> ExchangeState | None:
         if facts.sender is None:

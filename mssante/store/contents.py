@@ -115,6 +115,12 @@ class PendingContent:
     def plain(self) -> bytes | None:
         return self._plain
 
+    def piece(self, start: int, length: int) -> bytes:
+        """Bytes of a content before it is settled; those of a large one come back from its file, which may block."""
+        if self._plain is not None:
+            return self._plain[start : start + length]
+        return self._contents.read_pending(self._ref, self._record, start, length)
+
     def release(self) -> None:
         """After the commit: the own file's lock may go."""
         if self._file is not None:
@@ -283,6 +289,11 @@ class Contents:
             self._recent.put(ref.content_id, plain)
         return plain
 
+    def read_pending(self, ref: ContentRef, record: bytes | None, start: int, length: int) -> bytes:
+        """The same of a content on its way: from its `record`, or from its own segment when it has none."""
+        end = min(start + length, ref.length)
+        return self._decrypted(ref, start, end, record) if start < end else b""
+
     def check(self, ref: ContentRef, piece: int) -> None:
         """Decrypts the whole content from the disk, `piece` bytes at a time. Raises ContentError."""
         header = self._stored(ref, -HEADER, 0)
@@ -291,11 +302,12 @@ class Contents:
         for start in range(0, max(1, ref.length), piece):
             self._decrypted(ref, start, min(start + piece, ref.length))
 
-    def _decrypted(self, ref: ContentRef, start: int, end: int) -> bytes:
+    def _decrypted(self, ref: ContentRef, start: int, end: int, record: bytes | None = None) -> bytes:
         first, last = start // CHUNK, max(start, end - 1) // CHUNK
         final = max(0, (ref.length - 1) // CHUNK)
         stop = min((last + 1) * (CHUNK + TAG), ref.length + TAG * (final + 1))
-        stored = self._stored(ref, first * (CHUNK + TAG), stop)
+        begin = first * (CHUNK + TAG)
+        stored = self._stored(ref, begin, stop) if record is None else record[HEADER + begin : HEADER + stop]
         cipher = AESGCM(self.keys.unwrap(ref.wrapped_key, ref.content_id))
         view = memoryview(stored)
         pieces = []

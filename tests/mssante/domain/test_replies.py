@@ -8,7 +8,6 @@ from mssante.domain.verdict import ACCEPT, Defer, Refuse, Rule
 # The published table of SMTP answers, row by row.
 PUBLISHED = [
     (Rule.TLS_REQUIRED, "530 5.7.0"),
-    (Rule.CERTIFICATE, "550 5.7.1"),
     (Rule.ESPACE_CONFIANCE_SENDER, "550 5.7.1"),
     (Rule.ESPACE_CONFIANCE_NULL_SENDER, "550 5.7.1"),
     (Rule.AUTH_REQUIRED, "530 5.7.0"),
