@@ -31,26 +31,28 @@ async def test_a_commit_of_another_process_is_heard(store: Store, second: Store)
     heard, everything = asyncio.Event(), asyncio.Event()
     store.hints.subscribe("bal", bal_id, heard.set)
     store.hints.subscribe("accounts", None, everything.set)
-    while not heard.is_set():  # the first hints may come before this process listens
-        await second.write(set_state, bal_id, BalState.SUSPENDED)
-        await asyncio.wait({asyncio.ensure_future(heard.wait())}, timeout=1)
+    await second.write(set_state, bal_id, BalState.SUSPENDED)
+    await asyncio.wait_for(heard.wait(), 30)
     await asyncio.wait_for(everything.wait(), 30)
 
 
 async def test_nobody_hears_himself_twice(store: Store, second: Store) -> None:
-    (bal_id,) = make_bals(store, "a")
     here: list[bool] = []
-    there = asyncio.Event()
-    second.hints.subscribe("bal", bal_id, lambda: here.append(True))
-    store.hints.subscribe("bal", bal_id, there.set)
-    await second.write(set_state, bal_id, BalState.SUSPENDED)
-    while not there.is_set():
-        await store.write(set_state, bal_id, BalState.ACTIVE)
-        await asyncio.wait({asyncio.ensure_future(there.wait())}, timeout=1)
-    assert here[:1] == [True]
-    count = len(here)
-    await second.write(set_state, bal_id, BalState.SUSPENDED)
-    assert len(here) == count + 1
+    barrier = asyncio.Event()
+    second.hints.subscribe("own", None, lambda: here.append(True))
+    second.hints.subscribe("barrier", None, barrier.set)
+    await second.write(lambda tx: tx.hint("own"))
+    await announce(store, "barrier")
+    await asyncio.wait_for(barrier.wait(), 30)
+    assert here == [True], "hints come in order: an echo would have been before the barrier"
+
+
+async def announce(store: Store, kind: str) -> None:
+    """A hint that other processes hear although this one does not publish."""
+    publishing = store._writer._publish
+    store._writer._publish = True
+    await store.write(lambda tx: tx.hint(kind))
+    store._writer._publish = publishing
 
 
 async def test_two_processes_write_side_by_side(store: Store, second: Store) -> None:
@@ -151,7 +153,7 @@ async def test_a_deadlock_is_settled_by_trying_again(
             set_state(tx, far, BalState.SUSPENDED)
 
         await asyncio.gather(one.write(cross, first, second), two.write(cross, second, first))
-        assert len(tries) == 3
+        assert len(tries) >= 3, "one of the two was rolled back and ran again"
         assert {bal.state for bal in await one.read(list_bals)} == {BalState.SUSPENDED}
     finally:
         await asyncio.to_thread(one.close)
