@@ -33,7 +33,6 @@ class Timeouts:
     greeting: float = 300.0
     handshake: float = 60.0
     command: float = 300.0
-    data: float = 120.0
     block: float = 180.0
     final: float = 600.0
     goodbye: float = 5.0
@@ -154,8 +153,6 @@ class Connection(asyncio.Protocol):
                 return self._timeouts.greeting
             case State.FINAL:
                 return self._timeouts.final
-            case State.BODY:
-                return self._timeouts.data
             case _:
                 return self._timeouts.command
 

@@ -62,7 +62,6 @@ class _Lane:
     """Connections the peer allows at once, as far as we know."""
     pending: deque[Delivery] = field(default_factory=deque)
     workers: int = 0
-    connected: int = 0
     idle: deque[asyncio.Future[Delivery | None]] = field(default_factory=deque)
     fault: Lost | None = None
     paused_until_us: int = 0
@@ -176,6 +175,9 @@ class Courier:
         if due_us > now_us:
             return min(_POLL, (due_us - now_us) / 1_000_000)
         deliveries = await self._deliveries.lease(room, self._in_hand)
+        if self._stopping:
+            await self._deliveries.give_back([each for delivery in deliveries for each in delivery.ids])
+            return 0.0
         for delivery in deliveries:
             self._in_hand.update(delivery.ids)
             lane = self._lanes.get(delivery.domain)
@@ -225,8 +227,10 @@ class Courier:
         self._workers.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("courier_fault", exc_info=error)
-        hungry, self._hungry = self._hungry, {}
-        for each in (*hungry, lane):
+        for each in [*self._hungry, lane]:
+            if len(self._workers) >= self._settings.connections:
+                break
+            self._hungry.pop(each, None)
             self._feed(each)
         if not lane.workers and not lane.pending and lane.fault is None:
             self._lanes.pop(lane.domain, None)
@@ -256,11 +260,13 @@ class Courier:
             await self._drop(worker)
 
     async def _next(self, worker: _Worker) -> Delivery | None:
-        """The lane's next delivery; without one, an open connection waits a while for it."""
+        """The lane's next delivery; without one, an open connection waits a while for it, if nobody needs its place."""
         lane = worker.lane
+        if self._stopping:
+            return None
         if lane.pending:
             return lane.pending.popleft()
-        if worker.connection is None or self._stopping:
+        if worker.connection is None or (self._hungry and len(self._workers) >= self._settings.connections):
             return None
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Delivery | None] = loop.create_future()
@@ -278,7 +284,7 @@ class Courier:
     async def _attempt(self, worker: _Worker, delivery: Delivery) -> Sequence[Attempt] | None:
         """Carries one delivery as far as it goes; what became of each recipient, in order.
 
-        None: this connection could not be made while others to the same domain stand; they will carry it.
+        None: no connection, but other workers of the lane have one or are still trying: theirs decides.
         """
         lane = worker.lane
         if not self._espace.lists(lane.domain):
@@ -293,16 +299,15 @@ class Courier:
             await self._drop(worker)
         try:
             connection = worker.connection = await self._connect(worker)
-            lane.connected += 1
             lane.fault = None
             return await self._carry(worker, connection, delivery)
         except NoRoute as error:
             return [attempts.from_no_route(error.reply)] * len(delivery.recipients)
         except ConnectionLost as error:
             await self._drop(worker)
-            if lane.connected:
-                # A peer that takes few connections at once is not down. It gets no more than it takes.
-                lane.most = lane.connected
+            if lane.workers > 1:
+                # A peer that takes few connections at once is not down; it gets no more than it takes.
+                lane.most = lane.workers - 1
                 return None
             self._down(lane, error.lost)
             return [attempts.from_lost(error.lost, peer=worker.peer)] * len(delivery.recipients)
@@ -366,7 +371,6 @@ class Courier:
     async def _drop(self, worker: _Worker) -> None:
         connection, worker.connection = worker.connection, None
         if connection is not None:
-            worker.lane.connected -= 1
             await connection.close()
 
     # -- outcomes ------------------------------------------------------------------------------------------------
@@ -374,6 +378,7 @@ class Courier:
     def _down(self, lane: _Lane, lost: Lost) -> None:
         """The domain's peers are out of reach: all that waits for them is put off with the same reason."""
         lane.fault = lost
+        lane.most = self._settings.connections_per_destination
         lane.paused_until_us = self._clock.now_us() + round(self._settings.pause_seconds * 1_000_000)
         while lane.pending:
             self._put_off(lane.pending.popleft(), lost)

@@ -234,7 +234,8 @@ class Dialogue:
     def receive(self, data: bytes) -> Sequence[Event]:
         """Reads what came; the events it makes, oldest first."""
         events: list[Event] = []
-        self._reader.feed(data)
+        if self.state is not State.OVER:
+            self._reader.feed(data)
         while self.state is not State.OVER:
             if self.state is State.HANDSHAKE:
                 if self._reader.pending:

@@ -478,6 +478,44 @@ async def test_an_idle_connection_makes_room_for_another_destination(office: Off
     assert (peer.connections, peer.most_at_once) == (3, 1)
 
 
+async def test_a_connection_is_not_kept_idle_while_another_destination_waits(office: Office, world: World) -> None:
+    office.settings = dataclasses.replace(office.settings, connections=1, keep_seconds=3600)
+    peer = Peer(world.server())
+    for address in (A, f"a@{EHPAD}", B, f"b@{EHPAD}"):
+        await office.post(address)
+    async with scripted(peer.talk) as port:
+        office.routes |= {CLINIQUE: port, EHPAD: port}
+        async with office.courier():
+            await office.until(finished)
+    assert len(peer.received) == 4
+    assert (peer.connections, peer.most_at_once) == (2, 1)
+
+
+async def test_a_peer_that_takes_one_connection_at_once_is_not_down(office: Office, world: World) -> None:
+    peer = Peer(world.server())
+    busy, turned_away = False, 0
+
+    async def one_at_once(session: Session) -> None:
+        nonlocal busy, turned_away
+        if busy:
+            turned_away += 1
+            await session.say("421 4.7.0 trop de connexions")
+            return
+        busy = True
+        try:
+            await peer.talk(session)
+        finally:
+            busy = False
+
+    for _ in range(10):
+        await office.post(A)
+    async with scripted(one_at_once) as office.routes[CLINIQUE], office.courier():
+        items = await office.until(finished)
+    assert turned_away == office.settings.connections_per_destination - 1
+    assert {item.attempts for item in items} == {1}
+    assert len(peer.received) == 10
+
+
 async def test_stopping_ends_what_is_under_way_and_gives_back_the_rest(office: Office, world: World) -> None:
     office.settings = dataclasses.replace(office.settings, connections=1)
     peer = Peer(world.server(), hold=asyncio.Event())
