@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mssante.domain.address import AddressError, parse_address
+from mssante.domain.address import Address, AddressError, parse_address
 from mssante.domain.bal import BalState, BalType
 from mssante.domain.clock import Clock
 from mssante.domain.verdict import Defer, Refuse, Rule
@@ -55,7 +55,10 @@ class Accounts:
         login = login.strip().lower()
         if self._throttle.blocked(peer, login, now_us):
             return Defer(Rule.AUTH_TOO_MANY, f"too many failures from {peer}")
-        bal = await self._find(login)
+        try:
+            bal, addresses = await self._find(login)
+        except StoreError as fault:
+            return Defer(Rule.AUTH_UNAVAILABLE, str(fault))
         password_hash = bal.password_hash if bal is not None else None
         if not await self._passwords.verify(password_hash, login, password, now_us) or bal is None:
             self._throttle.failed(peer, login, now_us)
@@ -63,7 +66,6 @@ class Accounts:
         self._throttle.succeeded(peer, login)
         if not may_sign_in(bal):
             return Refuse(Rule.AUTH_REFUSED, f"account is {bal.state}")
-        addresses = await self._store.read(_sends_as, bal)
         return SignedIn(bal.id, bal.address, self._store.keys.trace_name(bal.address), bal.type, addresses)
 
     def watch(self, bal_id: int, on_closed: Callable[[], None]) -> Callable[[], None]:
@@ -92,16 +94,19 @@ class Accounts:
             return True
         return may_sign_in(bal)
 
-    async def _find(self, login: str) -> Bal | None:
+    async def _find(self, login: str) -> tuple[Bal | None, frozenset[str]]:
         try:
             address = parse_address(login)
         except AddressError:
-            return None
-        return await self._store.read(find_bal, address)
+            return None, frozenset()
+        return await self._store.read(_holder, address)
 
 
-def _sends_as(conn: Conn, bal: Bal) -> frozenset[str]:
-    """Its own address, and those of the active mailboxes that gave it, or its holder, the right to send."""
+def _holder(conn: Conn, address: Address) -> tuple[Bal | None, frozenset[str]]:
+    """The mailbox, with its own address and those of the active ones that gave it, or its holder, the right to send."""
+    bal = find_bal(conn, address)
+    if bal is None:
+        return None, frozenset()
     names = [bal.address] if bal.rpps is None else [bal.address, bal.rpps]
     lent = (other.address for other, _ in delegated_to(conn, names, "send") if other.state is BalState.ACTIVE)
-    return frozenset((bal.address, *lent))
+    return bal, frozenset((bal.address, *lent))
