@@ -1,0 +1,195 @@
+"""Where each clause of a standard is obeyed and tested: what docs/conformity.md shows.
+
+A clause is known by its citation in a docstring or a comment: ``RFC 5321 §4.5.3.1.8``, ``ECO.1.2.1``, ``seed 004``,
+``facts 4.5.1``. A document that is not in `DOCUMENTS` is an error: a mistyped number must not pass for conformity.
+"""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("mssante", "tls", "espace_confiance", "annuaire", "smtp_in", "smtp_out", "imap", "portail")
+DOCUMENTS = {
+    "ECO": "Référentiel #2 MSSanté, clients de messagerie (exigences ECO)",
+    "facts": "the facts gathered on MSSanté, by chapter",
+    "seed": "the documents that the product comes from",
+}
+CITATION = re.compile(
+    r"\b(?P<rfc>RFC \d{3,5})(?: (?P<section>§[\d.A-Z]*[\dA-Z]))?|\b(?P<eco>ECO\.\d+(?:\.\d+)*)"
+    r"|\b(?P<seed>seed \d{3})|\b(?P<facts>facts \d+(?:\.\d+)*)"
+)
+KNOWN_RFCS = frozenset(
+    int(number)
+    for number in [
+        "1035",
+        "1870",
+        "2034",
+        "2045",
+        "2046",
+        "2047",
+        "2177",
+        "2180",
+        "2183",
+        "2231",
+        "2253",
+        "2342",
+        "2683",
+        "2920",
+        "2971",
+        "3030",
+        "3207",
+        "3282",
+        "3461",
+        "3462",
+        "3463",
+        "3464",
+        "3501",
+        "3502",
+        "3516",
+        "3691",
+        "3798",
+        "3834",
+        "3848",
+        "4314",
+        "4315",
+        "4467",
+        "4468",
+        "4514",
+        "4616",
+        "4731",
+        "4954",
+        "4959",
+        "4978",
+        "5032",
+        "5161",
+        "5182",
+        "5234",
+        "5248",
+        "5255",
+        "5256",
+        "5258",
+        "5280",
+        "5321",
+        "5322",
+        "5464",
+        "5465",
+        "5530",
+        "5738",
+        "5788",
+        "5819",
+        "5891",
+        "6154",
+        "6186",
+        "6203",
+        "6376",
+        "6409",
+        "6522",
+        "6531",
+        "6532",
+        "6533",
+        "6710",
+        "6851",
+        "6855",
+        "7162",
+        "7233",
+        "7377",
+        "7504",
+        "7505",
+        "7888",
+        "7889",
+        "8017",
+        "8098",
+        "8301",
+        "8314",
+        "8437",
+        "8438",
+        "8446",
+        "8452",
+        "8457",
+        "8460",
+        "8461",
+        "8463",
+        "8474",
+        "8508",
+        "8514",
+        "8551",
+        "8601",
+        "8616",
+        "8970",
+        "9051",
+        "9106",
+        "9110",
+        "9112",
+        "9208",
+        "9394",
+        "9585",
+        "9586",
+        "9590",
+        "9698",
+    ]
+)
+
+
+class UnknownClause(ValueError):
+    """A citation of a document that nobody knows."""
+
+
+def citations(path: Path) -> Iterator[tuple[str, str, str]]:
+    """(document, section, the function or class that cites it, "" for the head of the file) of one source file."""
+    text = path.read_text(encoding="utf-8")
+    owners = sorted(_owners(ast.parse(text), ""))
+    for number, line in enumerate(text.splitlines(), 1):
+        for match in CITATION.finditer(line):
+            owner = next((name for start, end, name in reversed(owners) if start <= number <= end), "")
+            if match["rfc"]:
+                if int(match["rfc"][4:]) not in KNOWN_RFCS:
+                    raise UnknownClause(f"{path.relative_to(ROOT)}:{number}: {match[0]}")
+                yield match["rfc"], match["section"] or "", owner
+            else:
+                word = match["eco"] or match["seed"] or match["facts"]
+                document = re.match(r"[A-Za-z]+", word)
+                assert document is not None
+                yield document[0], word[len(document[0]) :].strip(". "), owner
+
+
+def _owners(node: ast.AST, prefix: str) -> Iterator[tuple[int, int, str]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name = f"{prefix}{child.name}"
+            yield child.lineno, child.end_lineno or child.lineno, name
+            yield from _owners(child, f"{name}.")
+
+
+def conformity() -> str:
+    """The page: a table a document, a line a clause."""
+    found: dict[str, dict[str, list[set[str]]]] = defaultdict(lambda: defaultdict(lambda: [set(), set()]))
+    for place, folders in enumerate((ROOMS, ("tests",))):
+        for folder in folders:
+            for path in sorted((ROOT / folder).rglob("*.py")):
+                for document, section, owner in citations(path):
+                    name = str(path.relative_to(ROOT))
+                    found[document][section][place].add(f"{name} `{owner}`" if owner and place == 0 else name)
+    lines = [
+        "# Conformity",
+        "",
+        "Generated by `make docs` from the citations in the code: which clause is obeyed where, and which tests name",
+        "it. Tests of a file of `room/` are in `tests/room/` also where no clause is named.",
+    ]
+    for document in sorted(found, key=lambda name: (not name.startswith("RFC"), name.split()[0], len(name), name)):
+        sections = found[document]
+        if not any(code for code, _ in sections.values()):
+            continue
+        title = f" – {DOCUMENTS[document]}" if document in DOCUMENTS else ""
+        lines += ["", f"## {document}{title}", "", "| clause | code | tests that name it |", "|---|---|---|"]
+        for section in sorted(sections, key=_by_number):
+            code, tests = sections[section]
+            if code:
+                lines.append(f"| {section or '–'} | {'; '.join(sorted(code))} | {'; '.join(sorted(tests)) or '–'} |")
+    return "\n".join(lines) + "\n"
+
+
+def _by_number(section: str) -> list[tuple[int, str]]:
+    return [(int(part) if part.isdigit() else 0, part) for part in section.lstrip("§").split(".")]
