@@ -48,7 +48,7 @@ DOMAINS = {
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 20.0) -> T:
+def until(condition: Callable[[], T | None], what: str, seconds: float = 20.0) -> T:
     """The first true value of ``condition``. Fails with ``what`` when there is none in time."""
     end = time.monotonic() + seconds
     while not (seen := condition()):

@@ -139,7 +139,7 @@ def test_a_patient_without_a_mailbox_comes_back_as_a_notice(network: Network) ->
     assert notice["Return-Path"] == "<>"
     assert notice.get_content_type() == "multipart/report"
     text, report, original = notice.iter_parts()
-    (_, recipient) = report.get_payload()
+    _, recipient = report.iter_parts()
     assert recipient["Final-Recipient"] == f"rfc822; {unknown}"
     assert (recipient["Action"], recipient["Status"]) == ("failed", "5.1.1")
     assert unknown in text.get_content()
