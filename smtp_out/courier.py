@@ -36,6 +36,8 @@ from smtp_out.routing import NoRoute, Routing
 log = structlog.get_logger("smtp_out")
 
 _POLL = 60.0
+_TURN = 20
+"""Messages that a lane may send in a row while others wait for a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +229,12 @@ class Courier:
         self._workers.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("courier_fault", exc_info=error)
-        for each in [*self._hungry, lane]:
+        if lane.pending:
+            self._hungry[lane] = None
+        for each in [*self._hungry]:
             if len(self._workers) >= self._settings.connections:
                 break
-            self._hungry.pop(each, None)
+            del self._hungry[each]
             self._feed(each)
         if not lane.workers and not lane.pending and lane.fault is None:
             self._lanes.pop(lane.domain, None)
@@ -260,13 +264,18 @@ class Courier:
             await self._drop(worker)
 
     async def _next(self, worker: _Worker) -> Delivery | None:
-        """The lane's next delivery; without one, an open connection waits a while for it, if nobody needs its place."""
-        lane = worker.lane
+        """The lane's next delivery; without one, an open connection waits a while for it.
+
+        While other lanes wait for a connection, none is kept idle, a lane keeps one at most, and that one for a turn.
+        """
+        lane, connection = worker.lane, worker.connection
+        crowded = bool(self._hungry) and len(self._workers) >= self._settings.connections
         if self._stopping:
             return None
         if lane.pending:
-            return lane.pending.popleft()
-        if worker.connection is None or (self._hungry and len(self._workers) >= self._settings.connections):
+            turn_over = lane.workers > 1 or connection is None or connection.transactions % _TURN == 0
+            return None if crowded and turn_over else lane.pending.popleft()
+        if connection is None or crowded:
             return None
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Delivery | None] = loop.create_future()

@@ -491,6 +491,22 @@ async def test_a_connection_is_not_kept_idle_while_another_destination_waits(off
     assert (peer.connections, peer.most_at_once) == (2, 1)
 
 
+async def test_a_busy_destination_lets_others_in(office: Office, world: World) -> None:
+    office.settings = dataclasses.replace(office.settings, connections=2, keep_seconds=3600)
+    peer = Peer(world.server())
+    for _ in range(100):
+        await office.post(A)
+    for domain in (EHPAD, PATIENTS):
+        await office.post(f"a@{domain}")
+    async with scripted(peer.talk) as port:
+        office.routes |= {CLINIQUE: port, EHPAD: port, PATIENTS: port}
+        async with office.courier():
+            await office.until(finished)
+    order = [received.recipients[0] for received in peer.received]
+    assert len(order) == 102
+    assert max(order.index(f"a@{EHPAD}"), order.index(f"a@{PATIENTS}")) < 60
+
+
 async def test_a_peer_that_takes_one_connection_at_once_is_not_down(office: Office, world: World) -> None:
     peer = Peer(world.server())
     busy, turned_away = False, 0
