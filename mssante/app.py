@@ -27,13 +27,14 @@ from mssante.domain.clock import Clock, SystemClock
 from mssante.domain.transaction import Charter
 from mssante.mime.dkim import load_signing_key
 from mssante.services.accounts import Accounts
+from mssante.services.antivirus import Antivirus
 from mssante.services.arrival import DkimKey, Intake
 from mssante.services.deliver import Deliveries
 from mssante.services.loop_watch import LoopWatch
 from mssante.services.mailboxes import Mailboxes
 from mssante.services.passwords import PasswordCost, Passwords
 from mssante.services.reception import Reception
-from mssante.services.resolver import Resolver
+from mssante.services.resolver import Resolver, name_server
 from mssante.store import Store, StoreError, StoreUnavailable
 from mssante.store.keys import read_master_key
 from mssante.trust import HOUR_US, alarms, contexts_of, espace_of, life_of, revocation_of
@@ -103,7 +104,7 @@ class Operator:
             remember_us=settings.passwords.remember_minutes * 60_000_000,
         )
         accounts = Accounts(self._store, passwords, self._clock)
-        self._resolver = Resolver(_name_server(settings.dns.server))
+        self._resolver = Resolver(name_server(settings.dns.server))
         self._intake = Intake(
             self._store,
             self._resolver,
@@ -112,6 +113,9 @@ class Operator:
             sign=_dkim_key(settings),
             verify=settings.dkim.verify,
             queue_lifetime_us=settings.queue.lifetime_hours * 3_600_000_000,
+            domains=frozenset(settings.own_domains),
+            refuse_dkim=settings.dkim.on_failure == "refuse",
+            antivirus=_antivirus(settings),
         )
         self._reception = Reception(
             self._store,
@@ -243,7 +247,11 @@ class Operator:
                 log.error("the configuration is not taken", fault=line)
             return
         self._reception.adopt(_charter(settings), settings.smtp.max_size, settings.smtp.max_size_patient)
-        self._intake.verify = settings.dkim.verify
+        try:
+            self._intake.sign = await asyncio.to_thread(_dkim_key, settings)
+        except StartFailure as fault:
+            log.error("the signing key is not taken, the last good one signs", fault=str(fault))
+        self._intake.verify, self._intake.refuse_dkim = settings.dkim.verify, settings.dkim.on_failure == "refuse"
         if self._smtp is not None:
             self._smtp.adopt(_smtp_settings(settings))
         self._espace.life = life_of(settings)
@@ -286,6 +294,7 @@ class Operator:
             Figure(
                 "mssante_messages_accepted", "Messages stored and promised.", "counter", lambda: self._intake.accepted
             ),
+            *self._antivirus_figures(),
             Figure("mssante_smtp_connections", "Open SMTP connections.", "gauge", lambda: smtp.connections),
             Figure("mssante_imap_connections", "Open IMAP connections.", "gauge", lambda: imap.connections),
             Figure("mssante_loop_stalls", "Times the loop was held over 50 ms.", "counter", lambda: self._watch.stalls),
@@ -317,6 +326,15 @@ class Operator:
             ),
         ]
 
+    def _antivirus_figures(self) -> list[Figure]:
+        antivirus = self._intake.antivirus
+        if antivirus is None:
+            return []
+        return [
+            Figure("mssante_antivirus_found", "Messages refused by the scan.", "counter", lambda: antivirus.found),
+            Figure("mssante_antivirus_away", "Scans that came to nothing.", "counter", lambda: antivirus.away),
+        ]
+
 
 def _open_store(settings: Settings, clock: Clock) -> Store:
     try:
@@ -340,6 +358,8 @@ def _charter(settings: Settings) -> Charter:
         max_recipients=settings.rules.max_recipients,
         fin_exact=settings.rules.fin_exact,
         suspended_receives=settings.rules.suspended_keeps_mail,
+        header_from_strict=settings.rules.header_from == "strict",
+        max_received=settings.rules.max_received,
     )
 
 
@@ -352,6 +372,18 @@ def _dkim_key(settings: Settings) -> DkimKey | None:
         raise StartFailure(f"{settings.dkim.key}: {fault.strerror}: name the signing key in [dkim] key", 2) from fault
     except ValueError as fault:
         raise StartFailure(f"{settings.dkim.key}: {fault}", 2) from fault
+
+
+def _antivirus(settings: Settings) -> Antivirus | None:
+    antivirus = settings.antivirus
+    if not antivirus.socket:
+        return None
+    return Antivirus(
+        antivirus.socket,
+        timeout_s=antivirus.timeout_s,
+        at_once=antivirus.scans,
+        accept_unscanned=antivirus.on_unavailable == "accept",
+    )
 
 
 def _smtp_settings(settings: Settings) -> SmtpInSettings:
@@ -369,6 +401,9 @@ def _smtp_settings(settings: Settings) -> SmtpInSettings:
         connections_per_ip=smtp.connections_per_ip,
         command_timeout_s=smtp.command_timeout_s,
         data_timeout_s=smtp.data_timeout_s,
+        data_total_s=smtp.data_total_s,
+        min_rate=smtp.min_rate,
+        max_idle_commands=smtp.max_idle_commands,
     )
 
 
@@ -382,11 +417,6 @@ def _imap_settings(settings: Settings) -> ImapSettings:
         connections=imap.connections,
         connections_per_ip=imap.connections_per_ip,
     )
-
-
-def _name_server(text: str) -> tuple[str, int] | None:
-    host, _, port = text.rpartition(":")
-    return (host.strip("[]"), int(port)) if host else None
 
 
 async def _close_server(server: asyncio.Server) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
-from mssante.settings import PASSWORD_VARIABLE, Section, Settings, Store
+from mssante.settings import PASSWORD_VARIABLE, Dkim, Section, Settings, Store
 
 __all__ = ["ConfigError", "Fault", "Settings", "contradictions", "load", "sample", "sections", "settings_of"]
 
@@ -201,13 +201,31 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "queue", "schedule_s", "the first new attempt would come after lifetime_hours"
     if settings.queue.connections_per_destination > settings.queue.connections:
         yield "queue", "connections_per_destination", f"is above connections ({settings.queue.connections})"
-    if not _HOSTNAME.match(settings.dkim.selector):
-        yield "dkim", "selector", f"{settings.dkim.selector!r} cannot be a name in the DNS"
+    yield from _dkim_faults(settings.dkim)
     yield from _fetching_faults(settings)
-    if settings.dns.server:
-        host, _, port_text = settings.dns.server.rpartition(":")
-        if not host or not port_text.isdigit() or not 0 < int(port_text) < 65536:
-            yield "dns", "server", f"{settings.dns.server!r} is not host:port, e.g. 127.0.0.1:53"
+    if settings.dns.server and not _is_host_and_port(settings.dns.server):
+        yield "dns", "server", f"{settings.dns.server!r} is not host:port, e.g. 127.0.0.1:53"
+    antivirus = settings.antivirus.socket
+    if antivirus and not antivirus.startswith("/") and not _is_host_and_port(antivirus):
+        yield "antivirus", "socket", f"{antivirus!r} is neither /path/of/a/socket nor host:port, e.g. 127.0.0.1:3310"
+
+
+def _is_host_and_port(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isdecimal() and 0 < int(port) < 65536
+
+
+def _dkim_faults(dkim: Dkim) -> Iterator[tuple[str, str, str]]:
+    if not _HOSTNAME.match(dkim.selector):
+        yield "dkim", "selector", f"{dkim.selector!r} cannot be a name in the DNS"
+    selectors = [dkim.selector, *(path.stem for path in dkim.other_keys)]
+    for selector in selectors[1:]:
+        if not _HOSTNAME.match(selector):
+            yield "dkim", "other_keys", f"{selector!r}, the file's name, cannot be a name in the DNS: rename the file"
+        elif selectors.count(selector) > 1:
+            yield "dkim", "other_keys", f"{selector!r} names two keys: rename the file"
+    if dkim.on_failure == "refuse" and not dkim.verify:
+        yield "dkim", "on_failure", "refuses nothing while verify is false"
 
 
 def _fetching_faults(settings: Settings) -> Iterator[tuple[str, str, str]]:

@@ -8,7 +8,7 @@ What must always hold:
 """
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -203,6 +203,17 @@ class Rules(Section, frozen=True, kw_only=True):
     suspended_keeps_mail: Annotated[
         bool, doc("True: a suspended mailbox still receives mail, to be read when it reopens. False: it refuses mail.")
     ] = True
+    header_from: Annotated[
+        Literal["strict", "off"],
+        doc(
+            "strict: From of what other operators send must be of the envelope sender's domain, or of one that the "
+            "white list names with their certificate. off: only the envelope is judged."
+        ),
+    ] = "strict"
+    max_received: Annotated[
+        int,
+        doc("Most Received fields of a message: more are a loop, as recipients here are few hops off.", ge=5),
+    ] = 30
 
 
 class Smtp(Section, frozen=True, kw_only=True):
@@ -217,6 +228,13 @@ class Smtp(Section, frozen=True, kw_only=True):
     ] = 1000
     command_timeout_s: Annotated[int, doc("Seconds to wait for the next command (RFC 5321 §4.5.3.2.7).", ge=1)] = 300
     data_timeout_s: Annotated[int, doc("Seconds to wait for the next piece of a message.", ge=1)] = 180
+    data_total_s: Annotated[int, doc("Seconds in which a whole message must come, whatever its size.", ge=60)] = 3600
+    min_rate: Annotated[
+        int, doc("Fewest bytes a second of a message from its second minute on; slower senders get a 421.", ge=1)
+    ] = 512
+    max_idle_commands: Annotated[
+        int, doc("Commands without mail (NOOP, RSET, EHLO, ...) at once, between two messages; then a 421.", ge=20)
+    ] = 200
     connections: Annotated[int, doc("Most connections at once, each port apart.", ge=1)] = 2000
     connections_per_ip: Annotated[int, doc("Most connections at once from one address, each port apart.", ge=1)] = 500
 
@@ -262,8 +280,37 @@ class Dkim(Section, frozen=True, kw_only=True):
     verify: Annotated[bool, doc("Verify what other operators send, and note the result in Authentication-Results.")] = (
         True
     )
-    selector: Annotated[str, doc("Name of the key in the DNS: <selector>._domainkey.<domain>.")] = "mssante"
-    key: Annotated[Path, doc("PEM file of the RSA private key that signs.")] = Path("pki/dkim.key")
+    on_failure: Annotated[
+        Literal["note", "refuse"],
+        doc(
+            "note: a signature that fails is noted. refuse: a message with signatures of which none passes is refused, "
+            "or put off while the DNS does not give the key; one without signatures is still taken."
+        ),
+    ] = "note"
+    selector: Annotated[str, doc("Name in the DNS of the key that signs: <selector>._domainkey.<domain>.")] = "mssante"
+    key: Annotated[Path, doc("PEM file of the private key that signs, RSA or Ed25519.")] = Path("pki/dkim.key")
+    other_keys: Annotated[
+        tuple[Path, ...],
+        doc(
+            "Private keys that do not sign and must be in the DNS all the same: the next one, and the last one while "
+            "mail signed with it travels. The file's name is the selector: pki/2026b.key."
+        ),
+    ] = ()
+
+
+class Antivirus(Section, frozen=True, kw_only=True):
+    """The scan of every message by clamd, before it is stored."""
+
+    socket: Annotated[
+        str,
+        doc("clamd's unix socket (/run/clamav/clamd.ctl) or host:port on an inner network. Empty: nothing is scanned."),
+    ] = ""
+    on_unavailable: Annotated[
+        Literal["defer", "accept"],
+        doc("When clamd is away or gives no answer. defer: senders come back later. accept: mail is taken unscanned."),
+    ] = "defer"
+    timeout_s: Annotated[int, doc("Seconds for one scan, its turn included; 25 MB take about 5.", ge=1, le=500)] = 120
+    scans: Annotated[int, doc("Most scans at once, below MaxThreads in clamd.conf.", ge=1, le=1000)] = 8
 
 
 class Passwords(Section, frozen=True, kw_only=True):
@@ -295,6 +342,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     imap: Imap = msgspec.field(default_factory=Imap)
     queue: Queue = msgspec.field(default_factory=Queue)
     dkim: Dkim = msgspec.field(default_factory=Dkim)
+    antivirus: Antivirus = msgspec.field(default_factory=Antivirus)
     passwords: Passwords = msgspec.field(default_factory=Passwords)
     file: Path = Path("mssante.toml")
 

@@ -32,6 +32,8 @@ class SmtpInSettings:
     """Each port apart."""
     max_errors: int = 20
     """Commands that are unknown, malformed or out of order, in one session."""
+    max_idle_commands: int = 200
+    """Commands that carry no mail (NOOP, RSET, EHLO, HELO, VRFY, HELP), between two messages."""
     max_failed_auth: int = 5
     """Sign-ins refused in one session."""
 
@@ -40,5 +42,11 @@ class SmtpInSettings:
     """RFC 5321 §4.5.3.2.7."""
     data_timeout_s: float = 180
     """For each further piece of a message (RFC 5321 §4.5.3.2.5)."""
+    data_total_s: float = 3600
+    """For a whole message."""
+    data_grace_s: float = 60
+    """From the start of a message on, before `min_rate` counts."""
+    min_rate: int = 512
+    """Octets a second of a message, on the average since its start."""
     delivery_timeout_s: float = 600
     """For our own work on one command; the peer waits as long for the last answer (RFC 5321 §4.5.3.2.6)."""

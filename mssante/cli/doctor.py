@@ -3,6 +3,7 @@
 What must always hold: it changes nothing and never stops at the first fault; exit 0 only when there is none.
 """
 
+import asyncio
 import socket
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -45,6 +46,7 @@ def _examine(settings: "Settings") -> Iterator[Finding]:
     yield from _certificate(settings, now_us)
     yield from _liste_blanche(settings, now_us)
     yield from _dkim(settings)
+    yield from _antivirus(settings)
     yield from _store(settings)
     yield from _ports(settings)
 
@@ -146,18 +148,60 @@ def _liste_blanche(settings: "Settings", now_us: int) -> Iterator[Finding]:
 
 
 def _dkim(settings: "Settings") -> Iterator[Finding]:
-    from mssante.mime.dkim import key_record, load_signing_key
+    from mssante.mime.dkim import key_record, load_signing_key, publishes
 
     if not settings.dkim.sign:
         yield Finding(WARN, "dkim", "messages leave unsigned: [dkim] sign")
         return
-    try:
-        record = key_record(load_signing_key(settings.dkim.key.read_bytes()))
-    except (OSError, ValueError) as error:
-        yield Finding(FAULT, "dkim", f"{settings.dkim.key}: {error}")
+    dkim = settings.dkim
+    keys = [(dkim.selector, dkim.key), *((path.stem, path) for path in dkim.other_keys)]
+    for selector, path in keys:
+        try:
+            key = load_signing_key(path.read_bytes())
+        except (OSError, ValueError) as error:
+            yield Finding(FAULT, "dkim", f"{path}: {error}")
+            continue
+        names = [f"{selector}._domainkey.{domain}" for domain in settings.own_domains]
+        records = asyncio.run(_txt_records(names, settings.dns.server))
+        missing = {name: record for name, record in records.items() if isinstance(record, str)}
+        wrong = [name for name, record in records.items() if isinstance(record, bytes) and not publishes(record, key)]
+        for name in (*missing, *wrong):
+            reason = missing.get(name, "another key is published")
+            yield Finding(WARN, "dkim", f"{reason}; to be published: {name} TXT {key_record(key)}")
+        if not missing and not wrong:
+            use = "signs" if path == dkim.key else "does not sign"
+            yield Finding(OK, "dkim", f"{selector} {use}, and is published for {', '.join(settings.own_domains)}")
+
+
+async def _txt_records(names: list[str], server: str) -> dict[str, bytes | str]:
+    """The TXT record of each name, or why there is none."""
+    from mssante.services.resolver import DnsBroken, DnsError, Resolver, name_server
+
+    resolver = Resolver(name_server(server), timeout=3)
+
+    async def record(name: str) -> bytes | str:
+        try:
+            return b"".join(await resolver.txt(name))
+        except DnsBroken:
+            return "the DNS does not answer"
+        except DnsError:
+            return "not in the DNS"
+
+    return dict(zip(names, await asyncio.gather(*map(record, names)), strict=True))
+
+
+def _antivirus(settings: "Settings") -> Iterator[Finding]:
+    from mssante.services.antivirus import ping
+
+    socket = settings.antivirus.socket
+    if not socket:
         return
-    for domain in settings.own_domains:
-        yield Finding(OK, "dkim", f"to be published: {settings.dkim.selector}._domainkey.{domain} TXT {record}")
+    try:
+        version = asyncio.run(ping(socket))
+    except (OSError, EOFError) as error:
+        yield Finding(FAULT, "antivirus", f"{socket} does not answer ({error}): start clamd or correct [antivirus]")
+        return
+    yield Finding(OK, "antivirus", f"{socket}: {version}")
 
 
 def _store(settings: "Settings") -> Iterator[Finding]:

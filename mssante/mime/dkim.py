@@ -46,6 +46,7 @@ __all__ = [
     "auth_results",
     "key_record",
     "load_signing_key",
+    "publishes",
     "sign",
 ]
 
@@ -458,6 +459,12 @@ def key_record(key: SigningKey) -> str:
         return f"v=DKIM1; k=rsa; p={base64.b64encode(octets).decode()}"
     octets = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
     return f"v=DKIM1; k=ed25519; p={base64.b64encode(octets).decode()}"
+
+
+def publishes(record: bytes, key: SigningKey) -> bool:
+    """Whether others can verify what `key` signs by this TXT record (its strings joined)."""
+    read = _read_key(record)
+    return isinstance(read, _Key) and read.public == key.public_key()
 
 
 def auth_results(authserv_id: str, results: Sequence[DkimResult], others: Sequence[str] = ()) -> bytes:

@@ -69,7 +69,7 @@ class Antivirus:
 
     async def _instream(self, pieces: AsyncIterator[bytes]) -> str:
         """clamd(8), INSTREAM: lengths of four octets before each piece, a zero one at the end; NUL ends the answer."""
-        reader, writer = await self._connect()
+        reader, writer = await _connect(self._socket)
         try:
             writer.write(b"zINSTREAM\0")
             async for piece in pieces:
@@ -81,8 +81,20 @@ class Antivirus:
         finally:
             writer.transport.abort()
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self._socket.startswith("/"):
-            return await asyncio.open_unix_connection(self._socket)
-        host, _, port = self._socket.rpartition(":")
-        return await asyncio.open_connection(host.strip("[]"), int(port))
+
+async def ping(socket: str, timeout_s: float = 3) -> str:
+    """What clamd says it is. Raises OSError or EOFError when it does not answer."""
+    async with asyncio.timeout(timeout_s):
+        reader, writer = await _connect(socket)
+        try:
+            writer.write(b"zVERSION\0")
+            return (await reader.readuntil(b"\0"))[:-1].decode("utf-8", "replace").strip()
+        finally:
+            writer.transport.abort()
+
+
+async def _connect(socket: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if socket.startswith("/"):
+        return await asyncio.open_unix_connection(socket)
+    host, _, port = socket.rpartition(":")
+    return await asyncio.open_connection(host.strip("[]"), int(port))

@@ -64,6 +64,12 @@ class _Known:
 _Key = tuple[str, dns.rdatatype.RdataType]
 
 
+def name_server(text: str) -> tuple[str, int] | None:
+    """The (host, port) of a setting ``host:port``; None, the machine's own, of an empty one."""
+    host, _, port = text.rpartition(":")
+    return (host.strip("[]"), int(port)) if host else None
+
+
 class Resolver:
     """Caching stub resolver on one event loop.
 

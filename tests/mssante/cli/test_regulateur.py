@@ -96,7 +96,8 @@ def _free_port() -> int:
 def test_all_is_well(quiet: Operator) -> None:
     ended = quiet("doctor")
     assert (ended.code, ended.err) == (0, "")
-    assert set(findings(quiet).values()) == {"ok"}
+    # The keys of an example are in nobody's DNS: test_doctor_dkim.
+    assert {verdict for what, verdict in findings(quiet).items() if not what.startswith("dkim")} == {"ok"}
 
 
 def test_faults_are_all_shown(quiet: Operator) -> None:
