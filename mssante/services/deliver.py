@@ -38,6 +38,7 @@ from mssante.store.queue import (
     record_failed,
     record_sent,
     release,
+    show,
 )
 
 MOST_RECIPIENTS = 40
@@ -238,7 +239,7 @@ class Deliveries:
             # RFC 3463 §3.5: time expired; a question of trust stays one, it tells the sender more.
             status = f"5{attempt.status[1:]}" if attempt.trust else "5.4.7"
             return _Fate(item, attempt, Outcome.FAILED, status)
-        return _Fate(item, attempt, Outcome.DELAYED, attempt.status, next_us)
+        return _Fate(item, attempt, Outcome.DELAYED, attempt.status, next_us, expires_us)
 
     def _tells(self, fate: _Fate) -> bool:
         if fate.outcome is Outcome.DELAYED and fate.item.attempts + 1 != self._delay_attempt:
@@ -258,13 +259,14 @@ class Deliveries:
 
 @dataclass(frozen=True, slots=True)
 class _Fate:
-    """What an attempt means for one recipient; `next_us` when it is tried again."""
+    """What an attempt means for one recipient; of a delay: `next_us` when it is tried again, `until_us` how long."""
 
     item: QueueItem
     attempt: Attempt
     outcome: Outcome
     status: str
     next_us: int = 0
+    until_us: int = 0
 
 
 def _report(fate: _Fate, now_us: int) -> RecipientReport:
@@ -276,7 +278,7 @@ def _report(fate: _Fate, now_us: int) -> RecipientReport:
         remote=fate.attempt.peer if fate.attempt.said else "",
         orcpt=fate.item.orcpt,
         attempted_us=now_us,
-        retry_until_us=fate.item.expires_us if fate.outcome is Outcome.DELAYED else None,
+        retry_until_us=fate.until_us or None,
     )
 
 
@@ -310,8 +312,9 @@ def _reclaim(tx: Tx, owner: str) -> int:
 
 def _give_back(tx: Tx, ids: Sequence[int]) -> int:
     """Leased to due at once, by way of held: an attempt that was not made is not counted."""
-    hold(tx, ids)
-    return release(tx, ids)
+    leased = [id_ for id_ in ids if show(tx.conn, id_).state is QueueState.LEASED]
+    hold(tx, leased)
+    return release(tx, leased)
 
 
 def _settle(tx: Tx, delivery: Delivery, fates: Sequence[_Fate], notice: PreparedNotice | None) -> None:
@@ -329,6 +332,8 @@ def _settle(tx: Tx, delivery: Delivery, fates: Sequence[_Fate], notice: Prepared
                 record_failed(tx, ids, attempt.text)
             case Outcome.DELAYED:
                 action = "delivery.deferred"
+                # What the operator holds since the attempt began stays held.
+                ids = [id_ for id_ in ids if show(tx.conn, id_).state is not QueueState.HELD]
                 record_deferred(tx, ids, attempt.text, next_us)
             case _:
                 action = "delivery.sent"
