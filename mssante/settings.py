@@ -324,8 +324,8 @@ class Passwords(Section, frozen=True, kw_only=True):
             le=1440,
         ),
     ] = 10
-    memory_kib: Annotated[int, doc("Memory of one hash in KiB.", ge=8192, le=4_194_304)] = 19_456
-    passes: Annotated[int, doc("Passes of one hash over its memory.", ge=1, le=100)] = 2
+    memory_kib: Annotated[int, doc("Memory of one hash in KiB.", ge=8192, le=4_194_304)] = 9_216
+    passes: Annotated[int, doc("Passes of one hash over its memory.", ge=1, le=100)] = 4
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,7 +41,7 @@ def test_passwords_are_kept_as_argon2_hashes_only(operator: Operator, store: Sto
     first = store.read_now(find_bal, address)
     assert first is not None
     assert first.password_hash is not None
-    assert first.password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert first.password_hash.startswith("$argon2id$v=19$m=9216,t=4,p=1$")
     assert operator("bal", "password", address, "--password-stdin", given="autre\n").code == 0
     second = store.read_now(find_bal, address)
     assert second is not None
