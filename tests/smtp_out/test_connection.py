@@ -11,7 +11,7 @@ from smtp_out.dialogue import Envelope, EnvelopeRecipient, Fault, Lost
 from smtp_out.replies import Reply
 from tests.smtp_out.conftest import World
 from tests.smtp_out.office import CLINIQUE, QUICK
-from tests.smtp_out.peer import Peer, Session, scripted
+from tests.smtp_out.peer import Peer, Script, Session, scripted
 
 
 def envelope(*names: str, size: int = 20) -> Envelope:
@@ -377,20 +377,17 @@ async def no_handshake(session: Session) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "fault"),
+    ("script", "timeouts", "fault"),
     [
-        (silent, Fault.TIMEOUT),
-        (greets_only, Fault.TIMEOUT),
-        (drips, Fault.REPLY_TOO_LONG),
-        (no_handshake, Fault.TLS_FAILED),
+        (silent, Timeouts(greeting=0.3), Fault.TIMEOUT),
+        (greets_only, Timeouts(command=0.3), Fault.TIMEOUT),
+        (drips, Timeouts(), Fault.REPLY_TOO_LONG),
+        (no_handshake, Timeouts(handshake=0.3), Fault.TLS_FAILED),
     ],
 )
-async def test_a_peer_that_does_not_go_on(world: World, script: object, fault: Fault) -> None:
-    impatient = Timeouts(
-        connect=5, greeting=0.3 if script is not drips else 20, handshake=0.3, command=0.3, goodbye=0.1
-    )
-    async with scripted(script) as port:  # type: ignore[arg-type]  # a script is what it is
-        assert (await fault_of(world, port, impatient)).fault is fault
+async def test_a_peer_that_does_not_go_on(world: World, script: Script, timeouts: Timeouts, fault: Fault) -> None:
+    async with scripted(script) as port:
+        assert (await fault_of(world, port, timeouts)).fault is fault
 
 
 async def test_a_peer_that_stops_taking_the_content(world: World) -> None:
