@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol):
                 return self._timeouts.command
 
     async def _wait(self, seconds: float) -> bool:
-        """Waits for an event; False when the time is over first."""
+        """Waits for an event or a reply; False when there is no event, perhaps because the time is over."""
         waiter = self._waiter = self._loop.create_future()
         timer = self._loop.call_later(seconds, _wake, waiter)
         try:
@@ -251,7 +251,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._dialogue.state is State.EHLO_SECURED:
             self._heard_by_tls = True
+        replies = self._dialogue.replies
         self._take(self._dialogue.receive(data))
+        if self._waiter is not None and self._dialogue.replies != replies:
+            # Each reply is progress: what is waited for next has its own limit.
+            _wake(self._waiter)
 
     def eof_received(self) -> None:
         """The peer will say no more; there is nothing to tell it either: the transport closes."""
