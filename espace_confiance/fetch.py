@@ -25,7 +25,7 @@ _PIECE = 64 * 1024
 _REDIRECTING = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
-_VALIDATOR = re.compile(r"[\x20-\x7e]{1,512}")
+_VALIDATOR = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,510}[\x21-\x7e])?")
 
 
 class FetchFailed(Exception):
@@ -141,9 +141,9 @@ def _request(parts: SplitResult, validators: Validators) -> h11.Request:
         ("Accept-Encoding", "identity"),
         ("Connection", "close"),
     ]
-    if validators.etag:
+    if _VALIDATOR.fullmatch(validators.etag):
         headers.append(("If-None-Match", validators.etag))
-    if validators.last_modified:
+    if _VALIDATOR.fullmatch(validators.last_modified):
         headers.append(("If-Modified-Since", validators.last_modified))
     return h11.Request(method="GET", target=target, headers=headers)
 

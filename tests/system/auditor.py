@@ -30,6 +30,7 @@ from mssante.store.queue import QueueItem, QueueState, listing
 from tests.smtp_in.client import Client
 from tests.smtp_out.peer import Peer, Script, Session, scripted
 from tests.support.operators import command, free_ports
+from tests.system.people import with_luhn
 from tls.authority import Authority, Subject, key_pem, new_key
 from tls.files import replace_file, write_private
 
@@ -165,7 +166,7 @@ def make_world(directory: Path, cases: Mapping[str, tuple[Shown, tuple[str, ...]
     said = ("--operator", "Cabinet", "--domain", OURS, "--port-base", str(port), "--dns", "127.0.0.1:9")
     done = command("init", str(ours), *said)
     assert done.code == 0, done.err
-    bal = ("bal", "create", USER, "--type", "PER", "--rpps", "80000000018", "--password-stdin")
+    bal = ("bal", "create", USER, "--type", "PER", "--rpps", with_luhn("8000000001"), "--password-stdin")
     done = command("-c", str(ours / "mssante.toml"), *bal, given=PASSWORD)
     assert done.code == 0, done.err
     issuers = _issuers(ours, directory)
@@ -343,9 +344,10 @@ class UnderTest:
             async with asyncio.timeout(30):
                 while True:
                     changed.clear()
-                    for item in await store.read(listing):
-                        if item.domain == domain and item.last_reply and item.state is not QueueState.LEASED:
-                            return item
+                    for state in (QueueState.SENT, QueueState.QUEUED, QueueState.FAILED):
+                        for item in await store.read(listing, state):
+                            if item.domain == domain and item.last_reply:
+                                return item
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(changed.wait(), 0.05)
         finally:
