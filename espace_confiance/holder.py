@@ -15,6 +15,7 @@ Invariants
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import zlib
 from pathlib import Path
@@ -251,6 +252,8 @@ class EspaceConfiance:
         target = self._path.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_file(target, data)
+        now_ns = self._clock.now_us() * 1000
+        os.utime(target, ns=(now_ns, now_ns))  # an age is told by one clock
         self._stamps = self._all_stamps()
         self._put(new, data, self._stamps[0])
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID
 
 from tls.certificates import microseconds
@@ -129,25 +129,25 @@ def signed_by(crl: Crl, authority: x509.Certificate) -> bool:
         return False
 
 
-def replaced(held: Sequence[Crl], new: Crl, authorities: Iterable[x509.Certificate], now_us: int) -> tuple[Crl, ...]:
+def replaced(held: Sequence[Crl], new: Crl, authorities: Sequence[x509.Certificate], now_us: int) -> tuple[Crl, ...]:
     """The CRLs to hold once `new` has come: itself in the place of the one it follows. The same `held` when it is
-    known already. Raises CrlRefused: not of a trusted authority, older than the one held, or not yet valid."""
-    name = facts_of(new).issuer
-    if not any(signed_by(new, authority) for authority in authorities):
+    known already; what no trusted authority signs any more is left out. Raises CrlRefused: not of a trusted authority,
+    older than the one held, or not yet valid."""
+    name, scope = facts_of(new).issuer, _scope(new, authorities)
+    if scope is None:
         raise CrlRefused(f"the CRL of {name} is not signed by a trusted authority")
     if microseconds(new.last_update_utc) > now_us:
         raise CrlRefused(f"the CRL of {name} is of {new.last_update_utc:%Y-%m-%dT%H:%M:%SZ}, in the future")
     kept = []
     for old in held:
-        if _scope(old) != _scope(new):
-            kept.append(old)
-        elif old == new:
-            return tuple(held)
-        elif _number(new) < _number(old) or new.last_update_utc < old.last_update_utc:
+        other = _scope(old, authorities)
+        if other == scope and old != new and (_number(new) < _number(old) or new.last_update_utc < old.last_update_utc):
             raise CrlRefused(
                 f"the CRL of {name} (number {_number(new)}) is older than the one held (number {_number(old)})"
             )
-    return (*kept, new)
+        if old == new or other not in (scope, None):
+            kept.append(old)
+    return tuple(kept) if new in kept else (*kept, new)
 
 
 def pem(crls: Iterable[Crl]) -> bytes:
@@ -177,12 +177,13 @@ def _number(crl: Crl) -> int:
         return 0
 
 
-def _scope(crl: Crl) -> tuple[bytes, bytes, bytes]:
-    """CRLs of one scope follow each other: issuer, key of the issuer, part of the certificates."""
-    key, part = b"", b""
+def _scope(crl: Crl, authorities: Iterable[x509.Certificate]) -> tuple[bytes, bytes] | None:
+    """CRLs of one scope follow each other: the key that signs them, the part of its certificates. None: untrusted."""
+    signer = next((authority for authority in authorities if signed_by(crl, authority)), None)
+    if signer is None:
+        return None
+    part = b""
     for extension in crl.extensions:
-        if isinstance(extension.value, x509.AuthorityKeyIdentifier):
-            key = extension.value.key_identifier or b""
-        elif isinstance(extension.value, x509.IssuingDistributionPoint):
+        if isinstance(extension.value, x509.IssuingDistributionPoint):
             part = extension.value.public_bytes()
-    return crl.issuer.public_bytes(), key, part
+    return signer.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), part
