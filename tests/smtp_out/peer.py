@@ -106,6 +106,8 @@ class Peer:
     most_at_once: int = 0
     hold: asyncio.Event | None = None
     """When given, contents are answered only once it is set."""
+    has_content: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by the first complete content."""
     _open: int = 0
 
     async def talk(self, session: Session) -> None:
@@ -133,6 +135,7 @@ class Peer:
                     continue
                 await session.say("354 go")
                 content = await session.content()
+                self.has_content.set()
                 if self.hold is not None:
                     await self.hold.wait()
                 final = self.final.pop(0) if self.final else "250 2.0.0 ok"

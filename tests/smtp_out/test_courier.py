@@ -446,7 +446,7 @@ async def test_a_lease_that_ends_during_a_transfer_does_not_send_twice(office: O
     peer = Peer(world.server(), hold=asyncio.Event())
     async with scripted(peer.talk) as office.routes[CLINIQUE], office.courier():
         await office.post(A)
-        await office.until(lambda items: items[0].state is QueueState.LEASED)
+        await peer.has_content.wait()
         await office.later(office.lease_s)
         await office.until(lambda items: (items[0].due_us or 0) > office.clock.now_us())
         assert peer.hold is not None
@@ -539,6 +539,7 @@ async def test_stopping_ends_what_is_under_way_and_gives_back_the_rest(office: O
         async with office.courier() as courier:
             for _ in range(3):
                 await office.post(A)
+            await peer.has_content.wait()
             await office.until(lambda items: all(item.state is QueueState.LEASED for item in items))
             stopping = asyncio.create_task(courier.stop(5))
             assert peer.hold is not None
@@ -555,7 +556,7 @@ async def test_stopping_does_not_wait_for_ever(office: Office, world: World) -> 
     async with scripted(peer.talk) as office.routes[CLINIQUE]:
         async with office.courier() as courier:
             await office.post(A)
-            await office.until(lambda items: items[0].state is QueueState.LEASED)
+            await peer.has_content.wait()
             await courier.stop(0.05)
         (item,) = await office.items()
         assert peer.hold is not None
