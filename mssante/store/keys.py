@@ -7,7 +7,8 @@ clear (`locator` to find it, `seal` to keep it, `trace_name` to speak of it in l
 
 import hmac
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -36,7 +37,8 @@ class Keys:
         self._sealer = AESGCMSIV(_derive(master_key, b"sealed values"))
         self._locator_key = _derive(master_key, b"locators")
         self._journal_key = _derive(master_key, b"journal head")
-        self.patient_domains = patient_domains
+        self.patient_domains = frozenset(domain.lower() for domain in patient_domains)
+        self._patient_address = _addresses_in(self.patient_domains) if patient_domains else None
 
     def wrap(self, data_key: bytes, content_id: bytes) -> bytes:
         """The data key of a content as its row keeps it, bound to the content's id."""
@@ -62,17 +64,20 @@ class Keys:
             ) from None
 
     def is_patient(self, address: str) -> bool:
-        return address.rpartition("@")[2] in self.patient_domains
+        return address.rpartition("@")[2].lower() in self.patient_domains
 
     def locator(self, address: str) -> str:
         """What stands for the address where rows are looked up: itself, or a keyed hash for a patient."""
         if not self.is_patient(address):
             return address
-        return _PATIENT + hmac.digest(self._locator_key, address.encode(), "sha256")[:16].hex()
+        return _PATIENT + hmac.digest(self._locator_key, address.lower().encode(), "sha256")[:16].hex()
 
-    def trace_name(self, address: str) -> str:
-        """What logs and journal may show of the address: itself, or for a patient the first 12 digits of its hash."""
-        return self.locator(address)[: len(_PATIENT) + 12] if self.is_patient(address) else address
+    def trace_name(self, text: str) -> str:
+        """What logs and journal may show of an address, or of a text with addresses in it: those of patients are
+        replaced by the first 12 digits of their hash."""
+        if self._patient_address is None or "@" not in text:
+            return text
+        return self._patient_address.sub(lambda found: self.locator(found[0])[: len(_PATIENT) + 12], text)
 
     def traceable(self, detail: Mapping[str, object]) -> dict[str, object]:
         """The mapping with every patient address in it, also inside lists, replaced by its trace name."""
@@ -88,6 +93,10 @@ class Keys:
     def journal_mac(self, head: bytes) -> bytes:
         """Authenticates the head of the journal, so that nobody without the master key can write the chain anew."""
         return hmac.digest(self._journal_key, head, "sha256")
+
+
+def _addresses_in(domains: Iterable[str]) -> re.Pattern[str]:
+    return re.compile(rf"[^\s<>,;:()\"']+@(?:{'|'.join(map(re.escape, domains))})(?![\w-]|\.\w)", re.IGNORECASE)
 
 
 def _derive(master_key: bytes, use: bytes) -> bytes:

@@ -4,7 +4,6 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 
 from mssante.domain.address import parse_address
 from mssante.store import ContentError, NotFound, Store, StoreError, StoreFull, StoreUnavailable, Tx
-from mssante.store.engines import LostConnection, TryAgain, translated
+from mssante.store.engines import LostConnection, TryAgain, run, translated
 from mssante.store.mail import NewMessage, add_message, deliver
 from mssante.store.messages import load_message
 from mssante.store.processes import KEEP_US, SqliteHints
@@ -187,22 +186,19 @@ def test_what_the_drivers_say_has_its_word(error: BaseException, kind: type) -> 
 
 async def test_a_commit_whose_outcome_is_unknown_is_not_repeated(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection goes while COMMIT is under way: the caller hears "unavailable", the write is not run again."""
-    import mssante.store.writer as writer
-
     ran: list[str] = []
-    real: Callable[..., Any] = writer.run
 
     def cut(conn: Any, statement: str) -> None:
         if statement == "COMMIT":
-            monkeypatch.setattr(writer, "run", real)
+            monkeypatch.setattr("mssante.store.writer.run", run)
             raise LostConnection("gone")
-        real(conn, statement)
+        run(conn, statement)
 
     def note(tx: Tx) -> None:
         ran.append("ran")
 
     await store.write(mark, "before")
-    monkeypatch.setattr(writer, "run", cut)
+    monkeypatch.setattr("mssante.store.writer.run", cut)
     with pytest.raises(StoreUnavailable, match="during the commit"):
         await store.write(note)
     assert ran == ["ran"]

@@ -59,6 +59,16 @@ def test_patients_are_hidden_inside_lists_too(keys: Keys) -> None:
     assert told == {"recipients": [keys.trace_name(PATIENT), "a@b.fr"], "sender": keys.trace_name(PATIENT), "size": 12}
 
 
+def test_patients_are_hidden_inside_texts_and_in_any_case(keys: Keys) -> None:
+    name = keys.trace_name(PATIENT)
+    assert keys.trace_name(f"550 5.1.1 <{PATIENT}>: inconnu") == f"550 5.1.1 <{name}>: inconnu"
+    assert keys.trace_name(f"<{PATIENT.upper()}>, {PATIENT}.") == f"<{name}>, {name}."
+    assert keys.locator(PATIENT.upper()) == keys.locator(PATIENT)
+    for innocent in (f"{PATIENT}.example", f"x@sous.{PATIENT_DOMAIN}", PATIENT_DOMAIN, "a@b.fr", ""):
+        assert keys.trace_name(innocent) == innocent
+    assert Keys(MASTER_KEY).trace_name(PATIENT) == PATIENT
+
+
 def test_a_master_key_is_written_once_readable_by_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "master.key"
     key = create_master_key(path)
