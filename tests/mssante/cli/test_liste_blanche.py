@@ -1,11 +1,14 @@
 """`mssante liste-blanche`: what is in force, and what is refused."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from mssante.domain.clock import SystemClock
 from tests.mssante.cli.conftest import Operator, Run
+from tests.support.web import serving
+from tls.contexts import Contexts
 
 
 def test_status_and_show(operator: Operator) -> None:
@@ -89,3 +92,23 @@ def test_dates_are_told_in_utc(operator: Operator) -> None:
     generated = operator("liste-blanche", "status", "--json").json["generated"]
     assert SystemClock().now_us() > 0
     assert len(generated) == len("2026-01-01T00:00:00Z")
+
+
+async def test_refresh_fetches_from_the_url(operator: Operator) -> None:
+    where, tls = operator.settings.espace_confiance, operator.settings.tls
+    published = where.liste.read_bytes()
+    async with serving(Contexts(tls.certificate, tls.key, tls.roots, None).client_server()) as web:
+        file = operator.directory / "mssante.toml"
+        file.write_text(file.read_text().replace('\nurl = ""', f'\nurl = "{web.url()}"'))
+        gone = await asyncio.to_thread(operator, "liste-blanche", "refresh")
+        assert (gone.code, len(gone.lines)) == (3, 1)
+        assert "answers 404" in gone.err
+        web.publish("/liste.xml", published, etag='"1"')
+        taken = (await asyncio.to_thread(operator, "liste-blanche", "refresh", "--json")).json
+        assert (taken["in_force"], taken["last_fault"], taken["url"]) == (True, "", web.url())
+        assert taken["last_check"] == taken["confirmed"] < taken["next_refresh"]
+        web.publish("/liste.xml", published.replace(b"cabinet.test", b"cabinez.test"))
+        refused = await asyncio.to_thread(operator, "liste-blanche", "refresh")
+        assert (refused.code, len(refused.lines)) == (1, 1)
+    status = operator("liste-blanche", "status", "--json").json
+    assert (status["in_force"], "signature does not hold" in status["last_fault"]) == (True, True)
