@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import structlog
 
@@ -33,6 +33,8 @@ _FAREWELL_SECONDS = 0.8
 
 _SHUTDOWN_SECONDS = 5.0
 """How long a client that stopped reading may keep a closed connection from ending."""
+
+Promised = TypeVar("Promised")
 
 _log = structlog.get_logger("imap")
 
@@ -211,7 +213,7 @@ class Connection(asyncio.Protocol):
             await asyncio.sleep(0)
         self.checkpoint()
 
-    async def or_cut(self, octets: Awaitable[bytes]) -> bytes:
+    async def or_cut(self, octets: Awaitable[Promised]) -> Promised:
         """Octets that were promised already: without them the answer cannot be ended but by the connection's end."""
         try:
             return await octets

@@ -48,24 +48,32 @@ class Kind(StrEnum):
     BODY = "BODY"
     BODYSTRUCTURE = "BODYSTRUCTURE"
     SECTION = "BODY[]"
+    MODSEQ = "MODSEQ"
+    EMAILID = "EMAILID"
+    THREADID = "THREADID"
+    PREVIEW = "PREVIEW"
+    BINARY = "BINARY[]"
+    BINARY_SIZE = "BINARY.SIZE[]"
 
 
 class Item(msgspec.Struct, frozen=True):
-    """`partial`: (first octet, count) or None; `seen`: fetching it sets \\Seen."""
+    """`partial`: (first octet, count) or None; `seen`: fetching it sets \\Seen; `lazy`: only when it costs little."""
 
     kind: Kind
     label: bytes
     section: Section | None = None
     partial: tuple[int, int] | None = None
     seen: bool = False
+    lazy: bool = False
 
 
 def _plain(kind: Kind) -> Item:
     return Item(kind, kind.encode("ascii"))
 
 
-_PLAIN: Final = {kind.encode("ascii"): _plain(kind) for kind in Kind if kind is not Kind.SECTION}
-FLAGS, UID = _PLAIN[b"FLAGS"], _PLAIN[b"UID"]
+_PLAIN: Final = {kind.encode("ascii"): _plain(kind) for kind in Kind if not kind.endswith("[]")}
+FLAGS, UID, MODSEQ = _PLAIN[b"FLAGS"], _PLAIN[b"UID"], _PLAIN[b"MODSEQ"]
+_LAZY_PREVIEW: Final = Item(Kind.PREVIEW, b"PREVIEW", lazy=True)
 _RFC822: Final = {
     b"RFC822": Item(Kind.SECTION, b"RFC822", Section(), None, True),
     b"RFC822.HEADER": Item(Kind.SECTION, b"RFC822.HEADER", Section(text=Text.HEADER)),
@@ -81,30 +89,37 @@ _SECTION = re.compile(
     rb"BODY(\.PEEK)?\[((?:[1-9][0-9]{0,5}(?:\.|(?=\]|$)))*)([A-Z.]*)(\](?:<([0-9]{1,19})\.([0-9]{1,10})>)?)?"
 )
 _CLOSE = re.compile(rb"\](?:<([0-9]{1,19})\.([0-9]{1,10})>)?")
+_BINARY = re.compile(
+    rb"BINARY(\.PEEK|\.SIZE)?\[((?:[1-9][0-9]{0,5}(?:\.[1-9][0-9]{0,5})*)?)\](?:<([0-9]{1,19})\.([0-9]{1,10})>)?"
+)
 _FIELD_NAME = re.compile(rb"[!-9;-~]+")
 
 
 @lru_cache(maxsize=512)
 def read_items(text: bytes) -> tuple[Item, ...]:
     """The items that the last argument of FETCH, given without literals, asks for."""
-    return lex_items(Lexer(Command((text,))))
+    lexer = Lexer(Command((text,)))
+    items = lex_items(lexer)
+    lexer.end()
+    return items
 
 
 def lex_items(lexer: Lexer) -> tuple[Item, ...]:
-    """As `read_items`, from where the lexer stands to the end of the command."""
+    """As `read_items`, from where the lexer stands."""
     if lexer.next_is(b"("):
         items = tuple(lexer.parenthesised(lambda: _item(lexer, lexer.word().upper())))
     else:
         word = lexer.word().upper()
         items = _MACROS.get(word) or (_item(lexer, word),)
-    lexer.end()
     return tuple(dict.fromkeys(items))
 
 
 def _item(lexer: Lexer, word: bytes) -> Item:
     found = _PLAIN.get(word) or _RFC822.get(word)
     if found is not None:
-        return found
+        return _preview(lexer, found) if found.kind is Kind.PREVIEW else found
+    if word.startswith(b"BINARY"):
+        return _binary(word)
     shape = _SECTION.fullmatch(word)
     if shape is None:
         raise SyntaxFault("unknown FETCH item")
@@ -138,17 +153,45 @@ def _item(lexer: Lexer, word: bytes) -> Item:
     return _section_item(Section(part, text, fields), bool(shape[1]), first, count)
 
 
+def _preview(lexer: Lexer, plain: Item) -> Item:
+    """PREVIEW with its modifiers (RFC 8970 §3.1)."""
+    if not (lexer.next_is(b" (LAZY)") or lexer.next_is(b" (lazy)")):
+        return plain
+    lexer.space()
+    lexer.parenthesised(lexer.keyword)
+    return _LAZY_PREVIEW
+
+
+def _binary(word: bytes) -> Item:
+    """BINARY, BINARY.PEEK, BINARY.SIZE (RFC 3516 §4.2)."""
+    shape = _BINARY.fullmatch(word)
+    if shape is None:
+        raise SyntaxFault("unknown section")
+    part = tuple(int(number) for number in shape[2].split(b".")) if shape[2] else ()
+    if len(part) > MAX_DEPTH:
+        raise SyntaxFault("part number is too deep")
+    if shape[1] == b".SIZE":
+        if shape[3] is not None:
+            raise SyntaxFault("a size has no partial")
+        return Item(Kind.BINARY_SIZE, b"BINARY.SIZE[" + shape[2] + b"]", Section(part))
+    partial, label = _partial(shape[3], shape[4])
+    return Item(Kind.BINARY, b"BINARY[" + shape[2] + b"]" + label, Section(part), partial, not shape[1])
+
+
+def _partial(first: bytes | None, count: bytes | None) -> tuple[tuple[int, int] | None, bytes]:
+    """`<first.count>` and how the answer's label says it."""
+    if first is None or count is None:
+        return None, b""
+    if int(first) > MAX_NUMBER64 or not 0 < int(count) <= MAX_NUMBER:
+        raise SyntaxFault("partial is out of range")
+    return (int(first), int(count)), b"<%d>" % int(first)
+
+
 def _section_item(section: Section, peek: bool, first: bytes | None, count: bytes | None) -> Item:
     label = b".".join(
         [*(b"%d" % number for number in section.part), *([section.text.encode("ascii")] if section.text else [])]
     )
     if section.fields:
         label += b" (" + b" ".join(section.fields) + b")"
-    label = b"BODY[" + label + b"]"
-    partial = None
-    if first is not None and count is not None:
-        partial = (int(first), int(count))
-        if partial[0] > MAX_NUMBER64 or not 0 < partial[1] <= MAX_NUMBER:
-            raise SyntaxFault("partial is out of range")
-        label += b"<%d>" % partial[0]
-    return Item(Kind.SECTION, label, section, partial, not peek)
+    partial, origin = _partial(first, count)
+    return Item(Kind.SECTION, b"BODY[" + label + b"]" + origin, section, partial, not peek)

@@ -7,7 +7,6 @@ Invariants:
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable
@@ -16,39 +15,29 @@ from typing import Final
 
 import msgspec
 
-from imap.fetch_items import lex_items, read_items
+from imap import grammar_messages as messages
 from imap.framer import Command
-from imap.lexer import Lexer, Refused, SyntaxFault
-from imap.search_keys import lex_search
+from imap.lexer import MAX_NUMBER64, Lexer, Ranges, Refused, SyntaxFault
 from imap.values import (
-    AppendHead,
     Authenticate,
-    Copy,
     Create,
     Enable,
-    Expunge,
-    Fetch,
-    FlagSet,
     Id,
     List,
     Login,
     Mailbox,
     Plain,
+    Quota,
     Rename,
-    Search,
+    Resync,
     Select,
     Status,
     StatusItem,
-    Store,
     Tagged,
     Value,
 )
-from mssante.domain import flags
 
-MAX_KEYWORDS: Final = 32
-"""Keywords in one flag list."""
 MAX_PATTERNS: Final = 100
-_KEYWORD = re.compile(r"[!#-$&-'+-\[^-z|}~]{1,64}")
 
 
 class State(Enum):
@@ -110,14 +99,55 @@ def read_base64(text: bytes) -> bytes:
         raise SyntaxFault("response is not base64") from None
 
 
-def _select(lexer: Lexer) -> Select:
+def _select(lexer: Lexer, read_only: bool = False) -> Select:
+    """With the parameters of RFC 7162 §7 (`select-param`)."""
     lexer.space()
-    return Select(lexer.mailbox(), read_only=False)
+    mailbox = lexer.mailbox()
+    parameters: dict[str, Resync | None] = {}
+
+    def parameter() -> None:
+        name = lexer.keyword()
+        if name not in {"CONDSTORE", "QRESYNC"} or name in parameters:
+            raise SyntaxFault("unknown SELECT parameter")
+        parameters[name] = _resync(lexer) if name == "QRESYNC" else None
+
+    if lexer.take(b" "):
+        lexer.parenthesised(parameter)
+    return Select(mailbox, read_only, "CONDSTORE" in parameters, parameters.get("QRESYNC"))
+
+
+def _resync(lexer: Lexer) -> Resync:
+    lexer.space()
+    lexer.expect(b"(")
+    uidvalidity = lexer.positive()
+    lexer.space()
+    modseq = lexer.positive(MAX_NUMBER64)
+    known: Ranges | None = None
+    if lexer.take(b" ") and not lexer.next_is(b"("):
+        known = _known(lexer)
+        match = lexer.take(b" ")
+    else:
+        match = lexer.next_is(b"(")
+    if match:
+        lexer.expect(b"(")
+        _known(lexer)
+        lexer.space()
+        _known(lexer)
+        lexer.expect(b")")
+    lexer.expect(b")")
+    return Resync(uidvalidity, modseq, known)
+
+
+def _known(lexer: Lexer) -> Ranges:
+    """`known-uids`, `known-sequence-set`: numbers without `*` or `$`."""
+    ranges = lexer.sequence_set()
+    if any(number <= 0 for pair in ranges for number in pair):
+        raise SyntaxFault("only numbers are known")
+    return ranges
 
 
 def _examine(lexer: Lexer) -> Select:
-    lexer.space()
-    return Select(lexer.mailbox(), read_only=True)
+    return _select(lexer, read_only=True)
 
 
 def _mailbox(lexer: Lexer) -> Mailbox:
@@ -216,114 +246,9 @@ def _list(lexer: Lexer) -> List:
     )
 
 
-def flag_list(lexer: Lexer) -> FlagSet:
-    """`flag-list`; \\Recent, which no client can set, is passed over (RFC 3501 §2.3.2)."""
-    return _flags(lexer.parenthesised(lexer.word, empty=True))
-
-
-_BITS: Final = {name.upper(): bit for bit, name in flags.NAMES.items()}
-
-
-def _flags(words: list[bytes]) -> FlagSet:
-    bits, keywords = 0, set()
-    for word in words:
-        text = word.decode("ascii")
-        if text.startswith("\\"):
-            bit = _BITS.get(text.upper())
-            if bit is None and text.upper() != "\\RECENT":
-                raise SyntaxFault("unknown system flag")
-            bits |= bit or 0
-        elif _KEYWORD.fullmatch(text):
-            keywords.add(text)
-        else:
-            raise SyntaxFault("bad keyword")
-    if len(keywords) > MAX_KEYWORDS:
-        raise Refused("Too many keywords", "LIMIT")
-    return FlagSet(bits, tuple(sorted(keywords)))
-
-
-def _append(lexer: Lexer) -> AppendHead:
-    """APPEND up to where its message literal stands; the literal itself is the framer's."""
+def _get_quota(lexer: Lexer) -> Quota:
     lexer.space()
-    mailbox = lexer.mailbox()
-    lexer.space()
-    found = FlagSet()
-    internal_us: int | None = None
-    if lexer.next_is(b"("):
-        found = flag_list(lexer)
-        lexer.space()
-    if lexer.next_is(b'"'):
-        internal_us = lexer.date_time()
-        lexer.space()
-    lexer.take(b"~")
-    return AppendHead(mailbox, found, internal_us)
-
-
-def _search(lexer: Lexer) -> Search:
-    lexer.space()
-    return Search(lex_search(lexer), uid=False)
-
-
-def _uid_search(lexer: Lexer) -> Search:
-    lexer.space()
-    return Search(lex_search(lexer), uid=True)
-
-
-def _fetch(lexer: Lexer, uid: bool = False) -> Fetch:
-    lexer.space()
-    ranges = lexer.sequence_set()
-    lexer.space()
-    rest = lexer.rest()
-    return Fetch(ranges, lex_items(lexer) if rest is None else read_items(rest), uid)
-
-
-def _uid_fetch(lexer: Lexer) -> Fetch:
-    return _fetch(lexer, uid=True)
-
-
-_STORE_ITEM = re.compile(r"([+-]?)FLAGS(\.SILENT)?")
-
-
-def _store(lexer: Lexer, uid: bool = False) -> Store:
-    lexer.space()
-    ranges = lexer.sequence_set()
-    lexer.space()
-    item = _STORE_ITEM.fullmatch(lexer.word().decode("ascii").upper())
-    if item is None:
-        raise SyntaxFault("unknown STORE item")
-    lexer.space()
-    if lexer.next_is(b"("):
-        found = flag_list(lexer)
-    else:
-        words = [lexer.word()]
-        while lexer.take(b" "):
-            words.append(lexer.word())
-        found = _flags(words)
-    return Store(ranges, item[1] or "=", bool(item[2]), found, uid)
-
-
-def _uid_store(lexer: Lexer) -> Store:
-    return _store(lexer, uid=True)
-
-
-def _copy(lexer: Lexer, uid: bool = False) -> Copy:
-    lexer.space()
-    ranges = lexer.sequence_set()
-    lexer.space()
-    return Copy(ranges, lexer.mailbox(), uid)
-
-
-def _uid_copy(lexer: Lexer) -> Copy:
-    return _copy(lexer, uid=True)
-
-
-def _expunge(lexer: Lexer) -> Expunge:
-    return Expunge()
-
-
-def _uid_expunge(lexer: Lexer) -> Expunge:
-    lexer.space()
-    return Expunge(lexer.sequence_set())
+    return Quota(lexer.text())
 
 
 Rule = Callable[[Lexer], Value]
@@ -348,23 +273,31 @@ COMMANDS: Final[dict[str, tuple[State, Rule]]] = {
     "LSUB": (State.AUTHENTICATED, _lsub),
     "NAMESPACE": (State.AUTHENTICATED, _plain),
     "STATUS": (State.AUTHENTICATED, _status),
-    "APPEND": (State.AUTHENTICATED, _append),
+    "APPEND": (State.AUTHENTICATED, messages.append),
+    "GETQUOTA": (State.AUTHENTICATED, _get_quota),
+    "GETQUOTAROOT": (State.AUTHENTICATED, _mailbox),
     "IDLE": (State.AUTHENTICATED, _plain),
     "CHECK": (State.SELECTED, _plain),
     "CLOSE": (State.SELECTED, _plain),
     "UNSELECT": (State.SELECTED, _plain),
-    "EXPUNGE": (State.SELECTED, _expunge),
-    "UID EXPUNGE": (State.SELECTED, _uid_expunge),
-    "SEARCH": (State.SELECTED, _search),
-    "UID SEARCH": (State.SELECTED, _uid_search),
-    "FETCH": (State.SELECTED, _fetch),
-    "UID FETCH": (State.SELECTED, _uid_fetch),
-    "STORE": (State.SELECTED, _store),
-    "UID STORE": (State.SELECTED, _uid_store),
-    "COPY": (State.SELECTED, _copy),
-    "UID COPY": (State.SELECTED, _uid_copy),
-    "MOVE": (State.SELECTED, _copy),
-    "UID MOVE": (State.SELECTED, _uid_copy),
+    "EXPUNGE": (State.SELECTED, messages.expunge),
+    "UID EXPUNGE": (State.SELECTED, messages.uid_expunge),
+    "SEARCH": (State.SELECTED, messages.search),
+    "UID SEARCH": (State.SELECTED, messages.uid_search),
+    "SORT": (State.SELECTED, messages.sort),
+    "UID SORT": (State.SELECTED, messages.uid_sort),
+    "THREAD": (State.SELECTED, messages.thread),
+    "UID THREAD": (State.SELECTED, messages.uid_thread),
+    "REPLACE": (State.SELECTED, messages.replace),
+    "UID REPLACE": (State.SELECTED, messages.uid_replace),
+    "FETCH": (State.SELECTED, messages.fetch),
+    "UID FETCH": (State.SELECTED, messages.uid_fetch),
+    "STORE": (State.SELECTED, messages.store),
+    "UID STORE": (State.SELECTED, messages.uid_store),
+    "COPY": (State.SELECTED, messages.copy),
+    "UID COPY": (State.SELECTED, messages.uid_copy),
+    "MOVE": (State.SELECTED, messages.copy),
+    "UID MOVE": (State.SELECTED, messages.uid_copy),
 }
 
 

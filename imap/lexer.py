@@ -22,6 +22,9 @@ MAX_NUMBER64: Final = 2**63 - 1
 STAR: Final = 0
 """`*` in a sequence set; no message has this number."""
 
+SAVED: Final = ((-1, -1),)
+"""`$`, the messages that the last SEARCH RETURN (SAVE) found (RFC 5182 §2.1), in place of a sequence set."""
+
 _WORD = re.compile(rb"[^\x00-\x20(){\"\x7f-\xff]+")
 _QUOTED = re.compile(rb'"((?:[^"\\\x00\r\n]|\\["\\])*)"')
 _ESCAPE = re.compile(rb"\\(.)")
@@ -33,6 +36,7 @@ _NUMBER = re.compile(rb"[0-9]{1,19}")
 _SET = re.compile(
     rb"(?:\*|[1-9][0-9]{0,9})(?::(?:\*|[1-9][0-9]{0,9}))?(?:,(?:\*|[1-9][0-9]{0,9})(?::(?:\*|[1-9][0-9]{0,9}))?)*"
 )
+_PARTIAL = re.compile(rb"(-?)([1-9][0-9]{0,9}):\1([1-9][0-9]{0,9})")
 _DATE = re.compile(rb"([ 0-9]?[0-9])-([A-Za-z]{3})-([0-9]{4})")
 _DATE_TIME = re.compile(
     rb"([ 0-9][0-9])-([A-Za-z]{3})-([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-])([0-9]{2})([0-9]{2})"
@@ -210,8 +214,25 @@ class Lexer:
             raise SyntaxFault("a number is missing or out of range")
         return int(digits)
 
+    def positive(self, largest: int = MAX_NUMBER) -> int:
+        """`nz-number`"""
+        number = self.number(largest)
+        if not number:
+            raise SyntaxFault("0 is no such number")
+        return number
+
     def sequence_set(self) -> Ranges:
         return read_set(self.word())
+
+    def partial(self) -> tuple[int, int]:
+        """`partial-range` (RFC 9394 §4): first and last, both from 1, or both from -1
+        backwards; the first is the one nearer to its end."""
+        found = _PARTIAL.fullmatch(self.word())
+        if found is None or max(int(found[2]), int(found[3])) > MAX_NUMBER:
+            raise SyntaxFault("not a partial range")
+        sign = -1 if found[1] else 1
+        low, high = sorted((int(found[2]), int(found[3])))
+        return sign * low, sign * high
 
     def date(self) -> date:
         """`date` of SEARCH, quoted or not."""
@@ -271,6 +292,8 @@ def _date(day: bytes, month: bytes, year: bytes) -> date:
 
 def read_set(text: bytes) -> Ranges:
     """`sequence-set` as one word."""
+    if text == b"$":
+        return SAVED
     if _SET.fullmatch(text) is None:
         raise SyntaxFault("not a sequence set")
     ranges: list[tuple[int, int]] = []

@@ -15,6 +15,8 @@ from imap import mailbox_names
 from mssante.domain import flags
 from mssante.mime.imap_text import string
 
+__all__ = ["string"]
+
 _ATOM = re.compile(rb"[A-Za-z0-9!#$&'+,\-./:;<=>?@^_`|~]+")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,6 +30,8 @@ def _system_flags(bits: int) -> bytes:
 _SYSTEM = tuple(_system_flags(bits) for bits in range(flags.ALL + 1))
 SYSTEM_LISTS = tuple(b"(" + words + b")" for words in _SYSTEM)
 """`flag_list` of every set of system flags, by their bits."""
+RECENT_LISTS = tuple(b"(" + (words + b" " if words else b"") + b"\\Recent)" for words in _SYSTEM)
+"""The same with \\Recent."""
 
 
 def flag_list(bits: int, keywords: tuple[str, ...] = (), *, recent: bool = False) -> bytes:
@@ -73,6 +77,16 @@ def condition(status: str, words: str, code: str = "") -> bytes:
     return status.encode("ascii") + (b" [" + code.encode("ascii") + b"]" if code else b"") + b" " + text(words)
 
 
+def folder_id(number: int) -> bytes:
+    """MAILBOXID of a folder (RFC 8474 §4): never given twice, kept when it is renamed."""
+    return b"F%d" % number
+
+
+def message_id(number: int) -> bytes:
+    """EMAILID of a message (RFC 8474 §5.1): the same for all its copies."""
+    return b"M%d" % number
+
+
 def exists(count: int) -> bytes:
     return b"* %d EXISTS\r\n" % count
 
@@ -83,6 +97,11 @@ def recent(count: int) -> bytes:
 
 def expunge(numbers: Iterable[int]) -> bytes:
     return b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers])
+
+
+def vanished(uids: bytes, *, earlier: bool = False) -> bytes:
+    """RFC 7162 §3.2.10; `uids` as a set, not empty."""
+    return b"* VANISHED %b%b\r\n" % (b"(EARLIER) " if earlier else b"", uids)
 
 
 def flag_words(keywords: Iterable[str]) -> bytes:

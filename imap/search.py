@@ -17,11 +17,30 @@ from datetime import date
 from enum import IntEnum
 from typing import Final
 
-from imap.search_keys import All, And, Body, Day, Flag, Header, Key, Keyword, Not, Numbers, Or, Recent, Size, When
+from imap.responses import message_id
+from imap.search_keys import (
+    All,
+    And,
+    Body,
+    Day,
+    Flag,
+    Header,
+    Key,
+    Keyword,
+    ModSeq,
+    Not,
+    Numbers,
+    ObjectId,
+    Or,
+    Recent,
+    Size,
+    When,
+    Within,
+)
 from imap.sections import whole_header
 from imap.view import View
 from mssante.mime.card import LEAF, Part
-from mssante.mime.content import parse_content_type
+from mssante.mime.content import ContentType, parse_content_type
 from mssante.mime.headers import decode_text, split_fields
 from mssante.services.mailboxes import Account
 from mssante.services.messages import CHUNK, Loaded, Message
@@ -50,13 +69,25 @@ def cost(key: Key) -> Cost:
             return max(cost(first), cost(second))
         case Not(inner):
             return cost(inner)
-        case Size() | Day():
+        case Size() | Day() | Within():
             return Cost.CARD
         case Header():
             return Cost.HEADER
         case Body():
             return Cost.CONTENT
     return Cost.VIEW
+
+
+def asks_modseq(key: Key) -> bool:
+    """Whether a MODSEQ key is in it (RFC 7162 §3.1.5)."""
+    match key:
+        case And(keys):
+            return any(map(asks_modseq, keys))
+        case Or(first, second):
+            return asks_modseq(first) or asks_modseq(second)
+        case Not(inner):
+            return asks_modseq(inner)
+    return isinstance(key, ModSeq)
 
 
 def fold(text: str) -> str:
@@ -92,7 +123,7 @@ async def find(view: View, own: Account, key: Key, breathe: Callable[[], Awaitab
 
 
 def _view_test(key: Key, view: View) -> Callable[[int], bool]:
-    flags = view.listing.flags
+    flags, modseqs, message_ids = view.listing.flags, view.listing.modseqs, view.listing.message_ids
     match key:
         case Flag(bit):
             return lambda place: bool(flags[place] & bit)
@@ -115,6 +146,10 @@ def _view_test(key: Key, view: View) -> Callable[[int], bool]:
             return lambda place: all(test(place) for test in tests)
         case All():
             return lambda place: True
+        case ModSeq(at_least):
+            return lambda place: modseqs[place] >= at_least
+        case ObjectId(wanted_id):
+            return lambda place: message_id(message_ids[place]).decode("ascii") == wanted_id
     raise TypeError(key)
 
 
@@ -149,7 +184,7 @@ class _Candidate:
             return ""
         octets = await self._octets(body[0], min(body[1], body[0] + MAX_TEXT))
         encoding = fields.get(b"content-transfer-encoding", [b""])[0].lower()
-        charset = next((value for name, value in kind.parameters if name.lower() == b"charset"), b"utf-8")
+        charset = charset_of(kind)
         if len(octets) > CHUNK:
             return await asyncio.to_thread(decode_part, octets, encoding, charset)
         return decode_part(octets, encoding, charset)
@@ -177,7 +212,16 @@ def text_parts(root: Part) -> list[tuple[tuple[int, int], tuple[int, int]]]:
 
 
 def decode_part(octets: bytes, encoding: bytes, charset: bytes) -> str:
-    """The folded text of a part; damaged encodings give what can be read."""
+    """The folded text of a part."""
+    return fold(part_text(octets, encoding, charset))
+
+
+def charset_of(kind: ContentType) -> bytes:
+    return next((value for name, value in kind.parameters if name.lower() == b"charset"), b"utf-8")
+
+
+def part_text(octets: bytes, encoding: bytes, charset: bytes) -> str:
+    """The text of a part; damaged encodings give what can be read."""
     if encoding == b"base64":
         digits = octets.translate(None, b"\r\n \t")
         try:
@@ -187,10 +231,9 @@ def decode_part(octets: bytes, encoding: bytes, charset: bytes) -> str:
     elif encoding == b"quoted-printable":
         octets = quopri.decodestring(octets)
     try:
-        text = octets.decode(charset.decode("ascii", "replace"), "replace")
+        return octets.decode(charset.decode("ascii", "replace"), "replace")
     except (LookupError, ValueError):
-        text = octets.decode("utf-8", "replace")
-    return fold(text)
+        return octets.decode("utf-8", "replace")
 
 
 async def _all(keys: Sequence[Key], candidate: _Candidate) -> bool:
@@ -212,6 +255,9 @@ async def _judge(key: Key, candidate: _Candidate) -> bool:
             return candidate.message.size > octets if larger else candidate.message.size < octets
         case Day():
             return _on_day(key, candidate.message)
+        case Within(seconds, older):
+            age_us = candidate.own.now_us() - candidate.message.internal_us
+            return age_us >= seconds * 1_000_000 if older else age_us <= seconds * 1_000_000
         case Header(name, text):
             values = candidate.field_values(name)
             return any(fold(text) in value for value in values)

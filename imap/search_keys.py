@@ -87,7 +87,27 @@ class Body(msgspec.Struct, frozen=True):
     """TEXT: the header counts too."""
 
 
-Key = All | And | Or | Not | Flag | Keyword | Recent | Numbers | Size | Day | Header | Body
+class ModSeq(msgspec.Struct, frozen=True):
+    """Changed at this modseq or later (RFC 7162 §3.1.5). The entry that a client names makes no difference: there is
+    one modseq a message."""
+
+    at_least: int
+
+
+class Within(msgspec.Struct, frozen=True):
+    """Arrived within the last `seconds`, or before that when `older` (RFC 5032 §3)."""
+
+    seconds: int
+    older: bool
+
+
+class ObjectId(msgspec.Struct, frozen=True):
+    """EMAILID (RFC 8474 §5.3); of THREADID, which no message has here, the id is empty."""
+
+    id: str
+
+
+Key = All | And | Or | Not | Flag | Keyword | Recent | Numbers | Size | Day | Header | Body | ModSeq | Within | ObjectId
 
 _FLAGS: Final[dict[bytes, Key]] = {
     b"ALL": All(),
@@ -102,14 +122,15 @@ _FIELDS: Final = {b"BCC", b"CC", b"FROM", b"SUBJECT", b"TO"}
 _CHARSETS: Final = {"US-ASCII", "ASCII", "UTF-8"}
 
 
+def lex_charset(lexer: Lexer) -> None:
+    """The charset of what is searched. `Refused` [BADCHARSET] for one that is not known."""
+    if lexer.text().upper() not in _CHARSETS:
+        raise Refused("Search texts may be in US-ASCII or UTF-8", "BADCHARSET (US-ASCII UTF-8)")
+    lexer.space()
+
+
 def lex_search(lexer: Lexer) -> Key:
-    """The keys after SEARCH, to the end of the command. `Refused` [BADCHARSET] for a charset that is not known."""
-    if lexer.next_is(b"CHARSET ") or lexer.next_is(b"charset ") or lexer.next_is(b"Charset "):
-        lexer.word()
-        lexer.space()
-        if lexer.text().upper() not in _CHARSETS:
-            raise Refused("Search texts may be in US-ASCII or UTF-8", "BADCHARSET (US-ASCII UTF-8)")
-        lexer.space()
+    """The keys of a search, to the end of the command."""
     count = [0]
     keys = [_key(lexer, count)]
     while not lexer.at_end():
@@ -130,7 +151,7 @@ def _key(lexer: Lexer, count: list[int]) -> Key:
             keys = lexer.parenthesised(lambda: _key(lexer, count))
             return keys[0] if len(keys) == 1 else And(tuple(keys))
         word = lexer.word()
-        if word[0] in b"0123456789*":
+        if word[0] in b"0123456789*$":
             return Numbers(read_set(word), uid=False)
         return _named(lexer, word.upper(), count)
     finally:
@@ -161,6 +182,18 @@ def _named(lexer: Lexer, word: bytes, count: list[int]) -> Key:
         return key if word == b"KEYWORD" else Not(key)
     if word in {b"LARGER", b"SMALLER"}:
         return Size(lexer.number(MAX_NUMBER64), larger=word == b"LARGER")
+    if word in {b"OLDER", b"YOUNGER"}:
+        return Within(lexer.positive(), older=word == b"OLDER")
+    if word == b"MODSEQ":
+        if lexer.next_is(b'"'):
+            lexer.string()
+            lexer.space()
+            if lexer.keyword() not in {"PRIV", "SHARED", "ALL"}:
+                raise SyntaxFault("unknown entry type")
+            lexer.space()
+        return ModSeq(lexer.number(MAX_NUMBER64))
+    if word in {b"EMAILID", b"THREADID"}:
+        return ObjectId(lexer.text() if word == b"EMAILID" else "")
     if word == b"UID":
         return Numbers(lexer.sequence_set(), uid=True)
     sent, when = word.startswith(b"SENT"), word.removeprefix(b"SENT")

@@ -3,13 +3,14 @@
 Invariants:
 - Every command gets exactly one tagged answer; a fault of ours is told as NO [SERVERBUG] and logged, never shown.
 - Before TLS no password is taken and LOGINDISABLED is said (RFC 9051 §11.1).
-- EXPUNGE is told only where it is allowed: never while FETCH, STORE or SEARCH by number is answered (§7.5.1).
+- EXPUNGE is told only where it is allowed: never while FETCH, STORE, SEARCH, SORT or THREAD by number is answered
+  (§7.5.1, RFC 5256 §3); a client that enabled QRESYNC is told VANISHED in its place (RFC 7162 §3.2.10).
 - What a command tells untagged comes before its tagged answer, and what other sessions did before that too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,7 +20,7 @@ from imap.framer import Command, Continue, Event, Fault, MessageStart
 from imap.grammar import COMMANDS, Head, State, read_head, read_value
 from imap.lexer import Refused, SyntaxFault
 from imap.values import Value
-from imap.view import View
+from imap.view import View, compact
 from mssante.services.mailboxes import MailboxRefused
 
 if TYPE_CHECKING:
@@ -28,9 +29,13 @@ if TYPE_CHECKING:
     from mssante.services.accounts import SignedIn
     from mssante.services.mailboxes import Account
 
-_BY_NUMBER = frozenset({"FETCH", "STORE", "SEARCH"})
+_BY_NUMBER = frozenset({"FETCH", "STORE", "SEARCH", "SORT", "THREAD"})
 _ALWAYS = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE"
-_SIGNED_IN = f"{_ALWAYS} UIDPLUS MOVE UNSELECT SPECIAL-USE CHILDREN"
+_SIGNED_IN = (
+    f"{_ALWAYS} UIDPLUS MOVE UNSELECT SPECIAL-USE CREATE-SPECIAL-USE CHILDREN LIST-EXTENDED LIST-STATUS STATUS=SIZE"
+    " CONDSTORE QRESYNC ESEARCH SEARCHRES WITHIN PARTIAL UTF8=ACCEPT MULTIAPPEND BINARY REPLACE"
+    " OBJECTID PREVIEW QUOTA QUOTA=RES-STORAGE"
+)
 
 _log = structlog.get_logger("imap")
 
@@ -53,6 +58,7 @@ class Session:
         "failed_logins",
         "over",
         "server",
+        "tag",
         "upgrade",
         "view",
         "wire",
@@ -64,6 +70,7 @@ class Session:
         self.account: Account | None = None
         self.view: View | None = None
         self.enabled: set[str] = set()
+        self.tag = b""  # of the running command
         self.failed_logins = 0
         self.upgrade = False  # TLS begins once the running command is answered
         self.over = False
@@ -77,7 +84,7 @@ class Session:
     def capability(self) -> str:
         """Capabilities in the present state."""
         if self.account is not None:
-            return _SIGNED_IN
+            return f"{_SIGNED_IN} APPENDLIMIT={self.server.settings.message_octets}"
         if self.wire.encrypted:
             return f"{_ALWAYS} AUTH=PLAIN AUTH=LOGIN"
         return f"{_ALWAYS} STARTTLS LOGINDISABLED"
@@ -101,6 +108,32 @@ class Session:
         if self.view is None:
             raise SyntaxFault("select a mailbox first")
         return self.view
+
+    @property
+    def rev2(self) -> bool:
+        """The client asked for IMAP4rev2: no \\Recent, ESEARCH in place of SEARCH (RFC 9051 appendix E)."""
+        return "IMAP4REV2" in self.enabled
+
+    @property
+    def utf8(self) -> bool:
+        """Mailbox names are UTF-8 (RFC 6855 §3, RFC 9051 §5.1)."""
+        return not self.enabled.isdisjoint({"UTF8=ACCEPT", "IMAP4REV2"})
+
+    @property
+    def condstore(self) -> bool:
+        """The client wants to hear modseqs (RFC 7162 §3.1)."""
+        return "CONDSTORE" in self.enabled
+
+    def mailbox(self, name: str) -> bytes:
+        """A mailbox name as this client reads it."""
+        return responses.mailbox(name, utf8=self.utf8)
+
+    def use_condstore(self) -> None:
+        """A CONDSTORE enabling command was given (RFC 7162 §3.1)."""
+        if not self.condstore:
+            self.enabled.add("CONDSTORE")
+            if self.view is not None:
+                self.wire.write(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % self.view.listing.modseq)
 
     def greeting(self) -> bytes:
         return b"* OK [CAPABILITY " + self.capability.encode("ascii") + b"] MSSante IMAP\r\n"
@@ -157,7 +190,10 @@ class Session:
 
     def _fault(self, fault: Fault) -> None:
         self.check_fatal(fault)
-        self.bad(fault.tag, fault.text)
+        if fault.code and fault.tag is not None:
+            self.wire.write(fault.tag + b" " + responses.condition("NO", fault.text, fault.code) + b"\r\n")
+        else:
+            self.bad(fault.tag, fault.text)
 
     def check_fatal(self, fault: Fault) -> None:
         if fault.fatal:
@@ -177,7 +213,7 @@ class Session:
     def _head(self, command: Command) -> Head | None:
         """Tag and name of a command that may be run now; None when it was answered with BAD."""
         try:
-            head = read_head(command, utf8="UTF8=ACCEPT" in self.enabled)
+            head = read_head(command, utf8=self.utf8)
         except SyntaxFault as fault:
             self.bad(None, str(fault))
             return None
@@ -209,6 +245,7 @@ class Session:
 
     async def _run(self, head: Head, value: Value) -> None:
         """Run a command that was read, and answer it."""
+        self.tag = head.tag
         try:
             condition = await self.server.run[head.name](self, value)
         except SyntaxFault as fault:
@@ -278,9 +315,31 @@ class Session:
             self.tell_flags(view, place)
         if expunge and view.has_gone:
             self.own.forget(view.gone_messages())
-            wire.write(responses.expunge(view.take_gone()))
+            if "QRESYNC" in self.enabled:
+                wire.write(responses.vanished(compact(view.gone_uids())))
+                view.take_gone()
+            else:
+                wire.write(responses.expunge(view.take_gone()))
         if new:
-            wire.write(responses.exists(len(view)) + responses.recent(view.recent))
+            wire.write(responses.exists(len(view)))
+            self.tell_recent(view)
+
+    def tell_recent(self, view: View) -> None:
+        """RECENT, which IMAP4rev2 does not know (RFC 9051 appendix E.7)."""
+        if not self.rev2:
+            self.wire.write(responses.recent(view.recent))
+
+    async def expunged(self, uids: Sequence[int], name: str) -> bytes:
+        """This session took messages out of the selected folder: told at once, with the condition that ends the
+        command. HIGHESTMODSEQ is the modseq of all that was told (RFC 7162 §3.2.7)."""
+        view = self.selected
+        if not uids:
+            return b"OK %b completed" % name.encode("ascii")
+        view.lose(uids)
+        view.stale = True
+        await self.sync(expunge=True)
+        code = b"[HIGHESTMODSEQ %d] " % view.listing.modseq if self.condstore else b""
+        return b"OK %b%b completed" % (code, name.encode("ascii"))
 
     def tell_keywords(self, view: View) -> None:
         """FLAGS anew when messages have keywords that the client was not told of (RFC 9051 §7.3.5)."""
@@ -288,7 +347,15 @@ class Session:
             self.wire.write(b"* FLAGS (" + responses.flag_words(view.keywords) + b")\r\n")
 
     def tell_flags(self, view: View, place: int) -> None:
-        """An untagged FETCH with UID and flags."""
+        """An untagged FETCH with UID and flags, and the modseq for who wants it (RFC 7162 §3.2)."""
         listing = view.listing
+        modseq = b" MODSEQ (%d)" % listing.modseqs[place] if self.condstore else b""
         words = responses.flag_list(listing.flags[place], listing.keywords_of(place), recent=view.is_recent(place))
-        self.wire.write(b"* %d FETCH (UID %d FLAGS %b)\r\n" % (place + 1, listing.uids[place], words))
+        self.wire.write(b"* %d FETCH (UID %d FLAGS %b%b)\r\n" % (place + 1, listing.uids[place], words, modseq))
+
+    def tell_modseq(self, view: View, place: int) -> None:
+        """An untagged FETCH for a silent STORE: what the client cannot know (RFC 7162 §3.1.3)."""
+        listing = view.listing
+        self.wire.write(
+            b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (place + 1, listing.uids[place], listing.modseqs[place])
+        )

@@ -49,13 +49,24 @@ class Authenticate(msgspec.Struct, frozen=True):
     initial: bytes | None = None
 
 
+class Resync(msgspec.Struct, frozen=True):
+    """What a client remembers of a mailbox (RFC 7162 §3.2.5). `known`: UIDs it has, None for all. The sequence match
+    data are not kept: nothing that was expunged is forgotten here, which is all they could help with."""
+
+    uidvalidity: int
+    modseq: int
+    known: Ranges | None = None
+
+
 class Select(msgspec.Struct, frozen=True):
     mailbox: str
     read_only: bool
+    condstore: bool = False
+    resync: Resync | None = None
 
 
 class Mailbox(msgspec.Struct, frozen=True):
-    """DELETE, SUBSCRIBE, UNSUBSCRIBE."""
+    """DELETE, SUBSCRIBE, UNSUBSCRIBE, GETQUOTAROOT."""
 
     mailbox: str
 
@@ -78,6 +89,12 @@ class StatusItem(StrEnum):
     UIDNEXT = "UIDNEXT"
     UIDVALIDITY = "UIDVALIDITY"
     UNSEEN = "UNSEEN"
+    HIGHESTMODSEQ = "HIGHESTMODSEQ"
+    SIZE = "SIZE"
+    DELETED = "DELETED"
+    DELETED_STORAGE = "DELETED-STORAGE"
+    APPENDLIMIT = "APPENDLIMIT"
+    MAILBOXID = "MAILBOXID"
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -100,33 +117,73 @@ class List(msgspec.Struct, frozen=True):
     status: tuple[StatusItem, ...] = ()
 
 
-class AppendHead(msgspec.Struct, frozen=True):
-    """APPEND up to its message. `internal_us`: microseconds, None when the client named no date."""
+class Appended(msgspec.Struct, frozen=True):
+    """What stands before a message literal. `internal_us`: microseconds, None when the client named no date.
+    `utf8`: the literal stands in `UTF8 (...)` (RFC 6855 §4); `binary`: it is a literal8 (RFC 3516 §4.4)."""
 
-    mailbox: str
     flags: FlagSet = FlagSet()
     internal_us: int | None = None
+    utf8: bool = False
+    binary: bool = False
+
+
+class AppendHead(msgspec.Struct, frozen=True):
+    """APPEND up to its first message. `replaces`: the one message that REPLACE is about (RFC 8508), by UID when
+    `uid`."""
+
+    mailbox: str
+    message: Appended = Appended()
+    replaces: Ranges | None = None
+    uid: bool = False
 
 
 class Search(msgspec.Struct, frozen=True):
+    """`returns`: result options (RFC 4731, RFC 5182, RFC 9394), None without RETURN. `partial`: places among what is
+    found, first and last, from 1 or from -1 backwards. `charset`: one was named."""
+
+    key: Key
+    uid: bool
+    returns: frozenset[str] | None = None
+    partial: tuple[int, int] | None = None
+    charset: bool = False
+
+
+class Sort(msgspec.Struct, frozen=True):
+    """Criteria as (name, descending) (RFC 5256 §3)."""
+
+    criteria: tuple[tuple[str, bool], ...]
+    key: Key
+    uid: bool
+
+
+class Thread(msgspec.Struct, frozen=True):
+    """RFC 5256 §3; `algorithm` in capitals."""
+
+    algorithm: str
     key: Key
     uid: bool
 
 
 class Fetch(msgspec.Struct, frozen=True):
+    """`changed_since`, `vanished`: RFC 7162 §3.1.4.1, §3.2.6; `partial`: RFC 9394 §3.2."""
+
     ranges: Ranges
     items: tuple[Item, ...]
     uid: bool
+    changed_since: int | None = None
+    vanished: bool = False
+    partial: tuple[int, int] | None = None
 
 
 class Store(msgspec.Struct, frozen=True):
-    """`operation` is `+`, `-` or `=`."""
+    """`operation` is `+`, `-` or `=`. `unchanged_since`: RFC 7162 §3.1.3."""
 
     ranges: Ranges
     operation: str
     silent: bool
     flags: FlagSet
     uid: bool
+    unchanged_since: int | None = None
 
 
 class Copy(msgspec.Struct, frozen=True):
@@ -135,6 +192,12 @@ class Copy(msgspec.Struct, frozen=True):
     ranges: Ranges
     mailbox: str
     uid: bool
+
+
+class Quota(msgspec.Struct, frozen=True):
+    """GETQUOTA (RFC 9208 §4.1.1)."""
+
+    root: str
 
 
 class Expunge(msgspec.Struct, frozen=True):
@@ -156,7 +219,11 @@ Value = (
     | Status
     | List
     | AppendHead
+    | Appended
+    | Quota
     | Search
+    | Sort
+    | Thread
     | Fetch
     | Store
     | Copy

@@ -9,16 +9,19 @@ Invariants:
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-from imap.lexer import STAR, Ranges, SyntaxFault
+from imap.lexer import SAVED, STAR, Ranges, SyntaxFault
 from mssante.domain import flags
 from mssante.services.listing import Changes, Entry, Listing
 
+_UNSEEN = bytes(not bits & flags.SEEN for bits in range(256))
+
 
 class View:
-    __slots__ = ("_gone", "folder_id", "keywords", "listing", "name", "read_only", "recent_from", "stale")
+    __slots__ = ("_gone", "folder_id", "keywords", "listing", "name", "read_only", "recent_from", "saved", "stale")
 
     def __init__(self, folder_id: int, name: str, listing: Listing, *, recent_from: int, read_only: bool) -> None:
         self.folder_id = folder_id
@@ -28,6 +31,7 @@ class View:
         self.read_only = read_only
         self.stale = False  # a hint said that the folder changed
         self.keywords: set[str] = set().union(*listing.keywords.values())  # those the client was told of
+        self.saved = array("I")  # UIDs that `$` stands for, ascending (RFC 5182 §2.1)
         self._gone: set[int] = set()  # UIDs the store no longer has, not told yet
 
     def __len__(self) -> int:
@@ -46,14 +50,13 @@ class View:
 
     def first_unseen(self) -> int:
         """Sequence number of the first message without \\Seen, 0 when there is none."""
-        for place, bits in enumerate(self.listing.flags):
-            if not bits & flags.SEEN:
-                return place + 1
-        return 0
+        return self.listing.flags.translate(_UNSEEN).find(1) + 1
 
     def places(self, ranges: Ranges, *, uid: bool) -> Sequence[int]:
         """Places (from 0, ascending, each once) of a sequence set. SyntaxFault for a sequence number that no message
         has; unknown UIDs are passed over (RFC 9051 §6.4.9)."""
+        if ranges == SAVED:
+            return [place for place in map(self.listing.place, self.saved) if place >= 0]
         count = len(self.listing)
         spans = []
         for first, last in ranges:
@@ -68,12 +71,29 @@ class View:
                 spans.append((low - 1, high))
         return _merged(spans)
 
-    def _uid_span(self, first: int, last: int) -> tuple[int, int]:
+    def _uid_span(self, first: int, last: int, among: Sequence[int] | None = None) -> tuple[int, int]:
         uids = self.listing.uids
-        if not uids:
-            return 0, 0
-        low, high = sorted((first or uids[-1], last or uids[-1]))
-        return bisect_left(uids, low), bisect_right(uids, high)
+        highest = uids[-1] if uids else 0
+        low, high = sorted((first or highest, last or highest))
+        among = uids if among is None else among
+        return bisect_left(among, low), bisect_right(among, high)
+
+    def vanished(self, uids: Sequence[int], ranges: Ranges | None) -> list[int]:
+        """Those of the expunged UIDs (ascending) that are in the set, all for None, and that the client has not still
+        to be told of (RFC 7162 §3.2.10)."""
+        if ranges == SAVED:
+            held = frozenset(self.saved)
+            chosen = [uid for uid in uids if uid in held]
+        elif ranges is not None:
+            spans = [self._uid_span(first, last, uids) for first, last in ranges]
+            chosen = [uids[number] for number in _merged(spans)]
+        else:
+            chosen = list(uids)
+        return [uid for uid in chosen if self.listing.place(uid) < 0]
+
+    def changed_since(self, places: Sequence[int], modseq: int) -> list[int]:
+        modseqs = self.listing.modseqs
+        return [place for place in places if modseqs[place] > modseq]
 
     def follow(self, changes: Changes) -> tuple[bool, list[int]]:
         """Take in what the store changed: whether there are new messages, and the places whose flags changed.
@@ -100,6 +120,10 @@ class View:
         """Ids of the messages that are gone and not told."""
         places = (self.listing.place(uid) for uid in self._gone)
         return [self.listing.message_ids[place] for place in places if place >= 0]
+
+    def gone_uids(self) -> list[int]:
+        """UIDs of the messages that are gone and not told, ascending."""
+        return sorted(uid for uid in self._gone if self.listing.place(uid) >= 0)
 
     def take_gone(self) -> list[int]:
         """The sequence numbers to tell as EXPUNGE, in the order to tell them (highest first); they are dropped here."""
@@ -135,6 +159,15 @@ def _merged(spans: list[tuple[int, int]]) -> Sequence[int]:
     if len(joined) == 1:
         return range(*joined[0])
     return [number for low, high in joined for number in range(low, high)]
+
+
+def partial(places: Sequence[int], window: tuple[int, int]) -> Sequence[int]:
+    """The places within a window, counted from 1, or from the end when negative (RFC 9394 §3.1)."""
+    first, last = window
+    if first > 0:
+        return places[first - 1 : last]
+    count = len(places)
+    return places[max(0, count + last) : max(0, count + first + 1)]
 
 
 def compact(numbers: Iterable[int]) -> bytes:

@@ -1,41 +1,44 @@
-"""APPEND (RFC 9051 §6.3.12; APPENDUID RFC 4315 §3).
+"""APPEND and REPLACE (RFC 9051 §6.3.12; APPENDUID RFC 4315 §3; MULTIAPPEND RFC 3502; UTF8 RFC 6855 §4; RFC 8508).
 
-Invariants: the message streams to the store and is never held whole; nothing is kept unless the whole command was
-right; what the client still sends of a refused message is read and dropped, so that the next command is understood.
+Invariants: a message streams to the store and is never held whole; nothing is kept unless the whole command was right,
+all of its messages or none; what the client still sends of a refused message is read and dropped, so that the next
+command is understood.
 """
 
 from __future__ import annotations
 
 from imap.framer import Fault, MessageData, MessageEnd, MessageStart
 from imap.grammar import COMMANDS, Head, read_value
-from imap.lexer import Refused, SyntaxFault
+from imap.grammar_messages import appended
+from imap.lexer import Lexer, Refused, SyntaxFault
 from imap.session import Session
-from imap.values import AppendHead
+from imap.values import Appended, AppendHead
+from imap.view import compact
 from mssante.services.mailboxes import Append, Cause, MailboxRefused
 
 
 async def without_message(session: Session, _: AppendHead) -> bytes:
-    """APPEND without a literal."""
+    """APPEND or REPLACE without a literal."""
     raise SyntaxFault("the message is missing")
 
 
 async def receive(session: Session, head: Head, start: MessageStart) -> None:
-    """Run an APPEND whose message literal was just announced, and answer it."""
+    """Run a command whose first message literal was just announced, and answer it."""
     appending: Append | None = None
+    session.tag = head.tag
     try:
         try:
             value = read_value(head, COMMANDS[head.name][1])
             if not isinstance(value, AppendHead):
-                raise SyntaxFault("not an APPEND")
-            if not start.size:
-                raise Refused("Le message est vide")
-            appending = await _begin(session, value, start.size)
+                raise SyntaxFault("no message belongs here")
+            replaced = _replaced(session, value)
+            appending = await _open(session, value)
+            _begin(session, appending, start)
         except (SyntaxFault, Refused, MailboxRefused):
             session.wire.framer.refuse_message(start)
             raise
-        if start.sync:
-            session.wire.write(b"+ OK\r\n")
-        condition = await _take(session, value, appending)
+        await _take(session, value.message, appending)
+        uids = await appending.commit(replaced)
     except SyntaxFault as fault:
         session.bad(head.tag, str(fault))
         return
@@ -45,20 +48,46 @@ async def receive(session: Session, head: Head, start: MessageStart) -> None:
     finally:
         if appending is not None:
             appending.abort()
-    await session.finish(head, condition)
+    code = b"OK [APPENDUID %d %b] " % (appending.folder.uidvalidity, compact(uids))
+    if replaced is None:
+        await session.finish(head, code + b"APPEND completed")
+        return
+    session.wire.write(b"* " + code + b"Replacement kept\r\n")  # RFC 8508 §3.3
+    await session.finish(head, await session.expunged([replaced[1]], "REPLACE"))
 
 
-async def _begin(session: Session, value: AppendHead, octets: int) -> Append:
+def _replaced(session: Session, value: AppendHead) -> tuple[int, int] | None:
+    """Folder and UID of the message that goes (RFC 8508 §3), None for APPEND."""
+    if value.replaces is None:
+        return None
+    view = session.selected
+    places = view.places(value.replaces, uid=value.uid)
+    if view.read_only:
+        raise Refused("Le dossier est ouvert en lecture seule")
+    if len(places) != 1 or view.is_gone(places[0]):
+        raise Refused("Le message n'existe pas ou plus", "NONEXISTENT")
+    return view.folder_id, view.listing.uids[places[0]]
+
+
+async def _open(session: Session, value: AppendHead) -> Append:
     try:
-        return await session.own.append(value.mailbox, octets)
+        return await session.own.append(value.mailbox)
     except MailboxRefused as refused:
         if refused.cause is Cause.NONEXISTENT:
             raise Refused(str(refused), "TRYCREATE") from refused
         raise
 
 
-async def _take(session: Session, value: AppendHead, appending: Append) -> bytes:
-    """The message's octets, to the end of the command. A refusal on the way is told at the end."""
+def _begin(session: Session, appending: Append, start: MessageStart) -> None:
+    if not start.size:
+        raise Refused("Le message est vide")
+    appending.begin(start.size)
+    if start.sync:
+        session.wire.write(b"+ OK\r\n")
+
+
+async def _take(session: Session, message: Appended, appending: Append) -> None:
+    """The messages' octets, to the end of the command. A refusal on the way is told at the end."""
     refused: MailboxRefused | SyntaxFault | None = None
     while True:
         event = await session.wire.event()
@@ -69,16 +98,31 @@ async def _take(session: Session, value: AppendHead, appending: Append) -> bytes
                 except MailboxRefused as fault:
                     refused = fault
         elif isinstance(event, MessageStart):
-            session.wire.framer.refuse_message(event)
-            raise SyntaxFault("one message at a time")
+            try:
+                if refused is not None:
+                    raise refused
+                lexer = Lexer(event.head, utf8=session.utf8)
+                _end(appending, message, lexer)
+                message = appended(lexer)
+                lexer.end()
+                _begin(session, appending, event)
+            except (SyntaxFault, Refused, MailboxRefused):
+                session.wire.framer.refuse_message(event)
+                raise
         elif isinstance(event, Fault):
             session.check_fatal(event)
-            raise SyntaxFault(event.text)
+            raise Refused(event.text, event.code) if event.code else SyntaxFault(event.text)
         elif isinstance(event, MessageEnd):
-            if event.tail.texts != (b"",) and refused is None:
-                refused = SyntaxFault("unexpected text after the message")
-            break
-    if refused is not None:
-        raise refused
-    uid = await appending.finish(value.flags.bits, value.flags.keywords, value.internal_us)
-    return b"OK [APPENDUID %d %d] APPEND completed" % (appending.folder.uidvalidity, uid)
+            if refused is not None:
+                raise refused
+            lexer = Lexer(event.tail)
+            _end(appending, message, lexer)
+            lexer.end()
+            return
+
+
+def _end(appending: Append, message: Appended, lexer: Lexer) -> None:
+    """A message is whole; `lexer` stands behind it."""
+    if message.utf8:
+        lexer.expect(b")")
+    appending.end(message.flags.bits, message.flags.keywords, message.internal_us)

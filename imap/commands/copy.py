@@ -20,15 +20,13 @@ async def copy(session: Session, value: Copy) -> bytes:
 
 
 async def move(session: Session, value: Copy) -> bytes:
-    """The EXPUNGE answers come with the news that end every command."""
     if session.selected.read_only:
         raise Refused("Le dossier est ouvert en lecture seule")
     copied = await _copy(session, value, move=True)
     if copied is None:
         return b"OK No messages"
     session.wire.write(b"* OK " + _code(copied) + b" Moved\r\n")
-    session.selected.lose(uid for uid, _ in copied.pairs)
-    return b"OK MOVE completed"
+    return await session.expunged([uid for uid, _ in copied.pairs], "MOVE")
 
 
 async def _copy(session: Session, value: Copy, *, move: bool) -> Copied | None:

@@ -12,7 +12,6 @@ from mssante.domain import flags
 
 
 async def expunge(session: Session, value: Expunge) -> bytes:
-    """The EXPUNGE answers come with the news that end every command."""
     view = session.selected
     if view.read_only:
         raise Refused("Le dossier est ouvert en lecture seule")
@@ -20,5 +19,4 @@ async def expunge(session: Session, value: Expunge) -> bytes:
         await session.sync(expunge=True)
     places = range(len(view)) if value.ranges is None else view.places(value.ranges, uid=True)
     deleted = [place for place in places if view.listing.flags[place] & flags.DELETED and not view.is_gone(place)]
-    view.lose(await session.own.expunge(view.folder_id, view.uids_at(deleted)))
-    return b"OK EXPUNGE completed"
+    return await session.expunged(await session.own.expunge(view.folder_id, view.uids_at(deleted)), "EXPUNGE")

@@ -15,19 +15,25 @@ from typing import Final
 import msgspec
 
 from imap import responses, sections
-from imap.fetch_items import FLAGS, Item, Kind, Text
+from imap.commands import octets
+from imap.fetch_items import FLAGS, MODSEQ, Item, Kind, Text
 from imap.fetch_items import UID as UID_ITEM
-from imap.lexer import Refused
-from imap.sections import Piece, Span
+from imap.lexer import Refused, SyntaxFault
+from imap.preview import preview
+from imap.sections import Span
 from imap.session import Session
 from imap.values import Fetch
-from imap.view import View
+from imap.view import View, compact, partial
 from mssante.domain import flags
-from mssante.services.messages import CHUNK, Loaded, Message
+from mssante.services.messages import Loaded
 
 _FLAGS_BATCH: Final = 1000
 _CARDS_BATCH: Final = 250
 _CONTENTS_BATCH: Final = 32
+_BINARY: Final = frozenset({Kind.BINARY, Kind.BINARY_SIZE})
+_OF_HEADER: Final = frozenset({Text.HEADER, Text.FIELDS, Text.FIELDS_NOT})
+_OF_VIEW: Final = frozenset({Kind.UID, Kind.FLAGS, Kind.MODSEQ, Kind.EMAILID, Kind.THREADID})
+"""What needs nothing but the view."""
 
 
 class _Plan(msgspec.Struct, frozen=True):
@@ -50,18 +56,38 @@ def _plan(items: tuple[Item, ...], uid: bool) -> _Plan:
     ordered = (UID_ITEM, *rest) if uid or len(rest) < len(items) else rest
     header = content = False
     for item in items:
+        content |= item.kind is Kind.PREVIEW
         if item.section is not None:
-            of_header = not item.section.part and item.section.text in {Text.HEADER, Text.FIELDS, Text.FIELDS_NOT}
+            of_header = (
+                item.kind is Kind.SECTION
+                and not item.section.part
+                and item.section.text in {Text.HEADER, Text.FIELDS, Text.FIELDS_NOT}
+            )
             header |= of_header
             content |= not of_header
-    message = any(item.kind not in {Kind.UID, Kind.FLAGS} for item in items)
+    message = any(item.kind not in _OF_VIEW for item in items)
     return _Plan(ordered, message, header, content, any(item.seen for item in items))
 
 
 async def fetch(session: Session, value: Fetch) -> bytes:
     view = session.selected
+    if value.vanished and "QRESYNC" not in session.enabled:
+        raise SyntaxFault("ENABLE QRESYNC first")  # RFC 7162 §3.2.6
     places = view.places(value.ranges, uid=value.uid)
-    plan = _plan(value.items, value.uid)
+    items = value.items
+    if value.changed_since is not None:
+        items = (*items, MODSEQ) if MODSEQ not in items else items
+        places = view.changed_since(places, value.changed_since)
+    if value.partial is not None:
+        places = partial(places, value.partial)
+    if MODSEQ in items:
+        session.use_condstore()
+    if value.vanished and value.changed_since is not None:
+        expunged = await session.own.expunged_since(view.folder_id, value.changed_since)
+        vanished = view.vanished(expunged, value.ranges)
+        if vanished:
+            session.wire.write(responses.vanished(compact(vanished), earlier=True))
+    plan = _plan(items, value.uid)
     missing = False
     for start in range(0, len(places), plan.batch):
         batch = places[start : start + plan.batch]
@@ -83,9 +109,10 @@ def _tell_flags(session: Session, view: View, places: Sequence[int], plan: _Plan
     """Answers that need nothing but the view."""
     uids, bits = view.listing.uids, view.listing.flags
     write = session.wire.write
-    if plan.items == (UID_ITEM, FLAGS) and not view.listing.keywords and not view.recent:
-        lists = responses.SYSTEM_LISTS
-        write(b"".join([b"* %d FETCH (UID %d FLAGS %b)\r\n" % (n + 1, uids[n], lists[bits[n]]) for n in places]))
+    if plan.items == (UID_ITEM, FLAGS) and not view.listing.keywords:
+        old, new, first = responses.SYSTEM_LISTS, responses.RECENT_LISTS, view.recent_from
+        line = b"* %d FETCH (UID %d FLAGS %b)\r\n"
+        write(b"".join([line % (n + 1, uids[n], (old if uids[n] < first else new)[bits[n]]) for n in places]))
         return
     for place in places:
         words = b" ".join([_small(view, place, item) for item in plan.items])
@@ -96,6 +123,12 @@ def _small(view: View, place: int, item: Item) -> bytes:
     if item.kind is Kind.UID:
         return b"UID %d" % view.listing.uids[place]
     listing = view.listing
+    if item.kind is Kind.MODSEQ:
+        return b"MODSEQ (%d)" % listing.modseqs[place]
+    if item.kind is Kind.EMAILID:
+        return b"EMAILID (%b)" % responses.message_id(listing.message_ids[place])
+    if item.kind is Kind.THREADID:
+        return b"THREADID NIL"  # threads are not kept (RFC 8474 §5.2)
     return b"FLAGS " + responses.flag_list(
         listing.flags[place], listing.keywords_of(place), recent=view.is_recent(place)
     )
@@ -119,7 +152,9 @@ async def _tell_messages(session: Session, view: View, places: Sequence[int], pl
         if found is None:
             complete = False
             continue
-        shown = (*items, FLAGS) if place in newly_seen and FLAGS not in items else items
+        shown = items
+        if place in newly_seen:
+            shown += tuple(item for item in (FLAGS, MODSEQ)[: 1 + session.condstore] if item not in items)
         await _tell(session, view, place, found, shown)
         if session.wire.full:
             await session.wire.breathe()
@@ -128,14 +163,17 @@ async def _tell_messages(session: Session, view: View, places: Sequence[int], pl
 
 async def _tell(session: Session, view: View, place: int, found: Loaded, items: tuple[Item, ...]) -> None:
     message = found.message
+    for item in items:
+        if item.kind in _BINARY:
+            await octets.check_encoding(session, view, place, found, item)
     line = b"* %d FETCH (" % (place + 1)
     for item in items:
         kind = item.kind
-        if kind is Kind.UID or kind is Kind.FLAGS:
+        if kind in _OF_VIEW:
             line += _small(view, place, item)
         elif kind is Kind.SECTION:
             line += item.label
-            chosen = await _section(session, view, place, found, item)
+            chosen = await octets.section(session, view, place, found, item)
             if chosen is None:
                 line += b" NIL "
                 continue
@@ -148,7 +186,11 @@ async def _tell(session: Session, view: View, place: int, found: Loaded, items: 
                 else:
                     session.wire.write(line)
                     line = b""
-                    await _stream(session, view, place, message, piece)
+                    await octets.stream(session, view, place, message, piece)
+        elif kind in _BINARY:
+            line = await octets.tell_binary(session, view, place, found, item, line + item.label)
+        elif kind is Kind.PREVIEW:
+            line += b"PREVIEW " + await preview(session.own, view, place, found, lazy=item.lazy)
         elif kind is Kind.ENVELOPE:
             line += b"ENVELOPE " + message.card.envelope
         elif kind is Kind.SIZE:
@@ -161,36 +203,3 @@ async def _tell(session: Session, view: View, place: int, found: Loaded, items: 
             line += b"BODY " + message.card.body
         line += b" "
     session.wire.write((line[:-1] if line.endswith(b" ") else line) + b")\r\n")
-
-
-async def _section(session: Session, view: View, place: int, found: Loaded, item: Item) -> list[Piece] | None:
-    section = item.section
-    if section is None:
-        return None
-    whole = sections.pieces(found.message, section)
-    if whole is None:
-        return None
-    if section.fields:
-        header = b"".join([await _octets(session, view, place, found, piece) for piece in whole])
-        whole = [sections.choose_fields(header, section)]
-    return sections.cut(whole, item.partial) if item.partial is not None else whole
-
-
-async def _octets(session: Session, view: View, place: int, found: Loaded, piece: Piece) -> bytes:
-    if not isinstance(piece, Span):
-        return piece
-    if found.content is not None:
-        return found.content[piece.start : piece.end]
-    uid = view.listing.uids[place]
-    return await session.own.read(view.folder_id, uid, found.message, piece.start, piece.end - piece.start)
-
-
-async def _stream(session: Session, view: View, place: int, message: Message, span: Span) -> None:
-    """A literal's octets, already announced: from here on nothing else may be written, so a content that is lost in
-    the middle ends the connection."""
-    uid = view.listing.uids[place]
-    for start in range(span.start, span.end, CHUNK):
-        length = min(CHUNK, span.end - start)
-        octets = await session.wire.or_cut(session.own.read(view.folder_id, uid, message, start, length))
-        session.wire.write(octets)
-        await session.wire.flush()

@@ -5,7 +5,6 @@ Invariants: a name is told at most once; levels that exist only because somethin
 
 from __future__ import annotations
 
-from imap import responses
 from imap.commands.mailboxes import tell_status
 from imap.mailbox_names import Pattern, superiors
 from imap.session import Session
@@ -35,12 +34,18 @@ async def list_(session: Session, value: List) -> bytes:
         attributes = _attributes(folder, name in parents, value)
         if value.lsub and name not in chosen:
             attributes = [b"\\Noselect", b"\\HasChildren"]
-        info = b' ("CHILDINFO" ("SUBSCRIBED"))' if value.recursive and name in above_chosen else b""
+        info = _child_info(value) if value.recursive and name in above_chosen else b""
         told = b" ".join(attributes)
-        session.wire.write(b'* %b (%b) "/" %b%b\r\n' % (word, told, responses.mailbox(name), info))
+        session.wire.write(b'* %b (%b) "/" %b%b\r\n' % (word, told, session.mailbox(name), info))
         if folder is not None and value.status:
             await tell_status(session, folder, value.status)
     return b"OK " + word + b" completed"
+
+
+def _child_info(value: List) -> bytes:
+    """What it is that something below has (RFC 5258 §3.5, §4)."""
+    words = [b'"SUBSCRIBED"'] * value.only_subscribed + [b'"SPECIAL-USE"'] * value.only_special_use
+    return b' ("CHILDINFO" (' + b" ".join(words) + b"))"
 
 
 def _selects(value: List) -> bool:
@@ -54,7 +59,8 @@ def _chosen(folder: Folder, value: List) -> bool:
 
 
 def _attributes(folder: Folder | None, parent: bool, value: List) -> list[bytes]:
-    attributes = [] if folder is not None else [b"\\Noselect"]
+    # A level in name only; \\NonExistent says it to those who know that word (RFC 5258 §3.4).
+    attributes = [] if folder is not None else [b"\\NonExistent" if value.extended else b"\\Noselect"]
     attributes.append(b"\\HasChildren" if parent else b"\\HasNoChildren")
     if folder is not None and folder.special_use:
         attributes.append(folder.special_use.encode("ascii"))

@@ -1,19 +1,22 @@
-"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 9051 §6.3; RFC 6154 §3 for CREATE ... USE).
+"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, STATUS (RFC 9051 §6.3; RFC 6154 §3 for CREATE ... USE; RFC 8438 and
+RFC 9208 §4.1.4 for sizes), GETQUOTA, GETQUOTAROOT (RFC 9208).
 
 Invariant: a name is checked before it becomes a mailbox; names that exist are taken as they are.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
 from imap import mailbox_names, responses
 from imap.lexer import Refused
 from imap.session import Session
-from imap.values import Create, Mailbox, Rename, Status, StatusItem
+from imap.values import Create, Mailbox, Quota, Rename, Status, StatusItem
 from mssante.services.mailboxes import Folder
 
+_WEIGHED: Final = frozenset({StatusItem.SIZE, StatusItem.DELETED, StatusItem.DELETED_STORAGE})
 SPECIAL_USES: Final = {
     use.upper(): use for use in ("\\Archive", "\\Drafts", "\\Flagged", "\\Important", "\\Junk", "\\Sent", "\\Trash")
 }
@@ -24,8 +27,9 @@ async def create(session: Session, value: Create) -> bytes:
     uses = [SPECIAL_USES.get(use.upper()) for use in value.special_use]
     if len(uses) > 1 or None in uses:
         raise Refused("Cet usage n'est pas possible", "USEATTR")
-    await session.own.create(_checked(value.mailbox.removesuffix(mailbox_names.DELIMITER)), (uses or [""])[0] or "")
-    return b"OK CREATE completed"
+    name = _checked(value.mailbox.removesuffix(mailbox_names.DELIMITER))
+    created = await session.own.create(name, (uses or [""])[0] or "")
+    return b"OK [MAILBOXID (%b)] CREATE completed" % responses.folder_id(created)  # RFC 8474 §4.1
 
 
 async def delete(session: Session, value: Mailbox) -> bytes:
@@ -70,9 +74,48 @@ async def tell_status(session: Session, folder: Folder, items: Sequence[StatusIt
         StatusItem.UIDVALIDITY: folder.uidvalidity,
         StatusItem.UNSEEN: folder.unseen,
         StatusItem.RECENT: 0,
+        StatusItem.HIGHESTMODSEQ: folder.highestmodseq,
+        StatusItem.APPENDLIMIT: session.server.settings.message_octets,  # RFC 7889 §3.1
     }
+    if StatusItem.HIGHESTMODSEQ in items:
+        session.use_condstore()  # RFC 7162 §3.1
+    if not _WEIGHED.isdisjoint(items):
+        weight = await session.own.weight(folder.id)
+        numbers[StatusItem.SIZE] = weight.octets
+        numbers[StatusItem.DELETED] = weight.deleted
+        numbers[StatusItem.DELETED_STORAGE] = weight.deleted_octets
     if StatusItem.RECENT in items and folder.recent_from < folder.uidnext:
         listing = (await session.own.open(folder.name, read_only=True)).listing
-        numbers[StatusItem.RECENT] = sum(uid >= folder.recent_from for uid in listing.uids)
-    words = b" ".join(b"%b %d" % (item.encode("ascii"), numbers[item]) for item in dict.fromkeys(items))
-    session.wire.write(b"* STATUS " + responses.mailbox(folder.name) + b" (" + words + b")\r\n")
+        numbers[StatusItem.RECENT] = len(listing) - bisect_left(listing.uids, folder.recent_from)
+    words = b" ".join(
+        b"MAILBOXID (%b)" % responses.folder_id(folder.id)
+        if item is StatusItem.MAILBOXID
+        else b"%b %d" % (item.encode("ascii"), numbers[item])
+        for item in dict.fromkeys(items)
+    )
+    session.wire.write(b"* STATUS " + session.mailbox(folder.name) + b" (" + words + b")\r\n")
+
+
+async def get_quota(session: Session, value: Quota) -> bytes:
+    """RFC 9208 §4.1.1. There is one quota root, "", and only where there is a limit."""
+    if value.root or not await _tell_quota(session):
+        raise Refused("Ce quota n'existe pas", "NONEXISTENT")
+    return b"OK GETQUOTA completed"
+
+
+async def get_quota_root(session: Session, value: Mailbox) -> bytes:
+    """RFC 9208 §4.1.2"""
+    folder = await session.own.folder(value.mailbox)
+    _, limit = await session.own.quota()
+    root = b"" if limit is None else b' ""'
+    session.wire.write(b"* QUOTAROOT " + session.mailbox(folder.name) + root + b"\r\n")
+    await _tell_quota(session)
+    return b"OK GETQUOTAROOT completed"
+
+
+async def _tell_quota(session: Session) -> bool:
+    """`* QUOTA` in units of 1024 octets (RFC 9208 §5.1); False without a limit."""
+    used, limit = await session.own.quota()
+    if limit is not None:
+        session.wire.write(b'* QUOTA "" (STORAGE %d %d)\r\n' % (-(-used // 1024), limit // 1024))
+    return limit is not None

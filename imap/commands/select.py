@@ -5,20 +5,30 @@ Invariant: whatever becomes of the command, the folder selected before is no lon
 
 from __future__ import annotations
 
+from typing import Final
+
 from imap import responses
+from imap.lexer import SyntaxFault
+from imap.responses import folder_id
 from imap.session import Session
-from imap.values import Plain, Select
-from imap.view import View
+from imap.values import Plain, Resync, Select
+from imap.view import View, compact
 from mssante.domain import flags
+
+NOTHING_RECENT: Final = 2**63
+"""The first UID that is \\Recent where none is."""
 
 
 async def select(session: Session, value: Select) -> bytes:
+    if value.resync is not None and "QRESYNC" not in session.enabled:
+        raise SyntaxFault("ENABLE QRESYNC first")  # RFC 7162 §3.2.5
     if session.view is not None:
         session.unselect()
         session.wire.write(b"* OK [CLOSED] Previous mailbox closed\r\n")
     opened = await session.own.open(value.mailbox, read_only=value.read_only)
     folder = opened.folder
-    view = View(folder.id, folder.name, opened.listing, recent_from=opened.recent_from, read_only=value.read_only)
+    recent_from = NOTHING_RECENT if session.rev2 else opened.recent_from
+    view = View(folder.id, folder.name, opened.listing, recent_from=recent_from, read_only=value.read_only)
     session.select(view)
     view.stale = True  # what was committed between reading the folder and watching it
     words = responses.flag_words(view.keywords)
@@ -26,15 +36,36 @@ async def select(session: Session, value: Select) -> bytes:
     unseen = view.first_unseen()
     wire = session.wire
     wire.write(b"* FLAGS (" + words + b")\r\n* OK [PERMANENTFLAGS (" + permanent + b")] Flags kept\r\n")
-    wire.write(responses.exists(len(view)) + responses.recent(view.recent))
-    if unseen:
+    wire.write(responses.exists(len(view)))
+    session.tell_recent(view)
+    if unseen and not session.rev2:
         wire.write(b"* OK [UNSEEN %d] First unseen\r\n" % unseen)
     wire.write(
         b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] Next UID\r\n" % (folder.uidvalidity, folder.uidnext)
     )
+    wire.write(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % view.listing.modseq)  # RFC 7162 §3.1.2.1
+    wire.write(b"* OK [MAILBOXID (%b)] Kept by RENAME\r\n" % folder_id(folder.id))  # RFC 8474 §4.2
+    if session.rev2:
+        wire.write(b'* LIST () "/" %b\r\n' % session.mailbox(folder.name))  # RFC 9051 §6.3.2
+    if value.condstore or value.resync is not None:
+        session.enabled.add("CONDSTORE")
+    if value.resync is not None and value.resync.uidvalidity == folder.uidvalidity:
+        await _resync(session, view, value.resync)
     if value.read_only:
         return b"OK [READ-ONLY] EXAMINE completed"
     return b"OK [READ-WRITE] SELECT completed"
+
+
+async def _resync(session: Session, view: View, resync: Resync) -> None:
+    """What happened since the client was last here (RFC 7162 §3.2.5.1), UIDs gone first."""
+    expunged = await session.own.expunged_since(view.folder_id, resync.modseq)
+    vanished = view.vanished(expunged, resync.known)
+    if vanished:
+        session.wire.write(responses.vanished(compact(vanished), earlier=True))
+    places = range(len(view)) if resync.known is None else view.places(resync.known, uid=True)
+    for place in view.changed_since(places, resync.modseq):
+        session.tell_flags(view, place)
+        await session.wire.breathe()
 
 
 async def close(session: Session, _: Plain) -> bytes:

@@ -12,7 +12,7 @@ from imap.lexer import SyntaxFault
 from imap.session import Session
 from imap.values import Enable, Id, Plain
 
-ENABLED: Final[frozenset[str]] = frozenset()
+ENABLED: Final = frozenset({"CONDSTORE", "QRESYNC", "UTF8=ACCEPT"})
 """What ENABLE can turn on; unknown names are passed over (RFC 5161 §3.1)."""
 
 
@@ -49,8 +49,10 @@ async def id_(session: Session, _: Id) -> bytes:
 async def enable(session: Session, value: Enable) -> bytes:
     """RFC 5161 §3.1"""
     new = [name for name in value.names if name in ENABLED]
-    session.enabled.update(new)
     session.wire.write(b" ".join([b"* ENABLED", *(name.encode("ascii") for name in new)]) + b"\r\n")
+    if not {"CONDSTORE", "QRESYNC"}.isdisjoint(new):
+        session.use_condstore()  # QRESYNC brings CONDSTORE with it (RFC 7162 §3.2.3)
+    session.enabled.update(new)
     return b"OK ENABLE completed"
 
 

@@ -1,7 +1,8 @@
 """STORE and UID STORE (RFC 9051 §6.4.6).
 
 Invariants: the answer shows the flags as they are in the store, not as this session imagined them; with .SILENT a
-message is told only when another session's change makes its flags other than the client has to believe.
+message is told only when another session's change makes its flags other than the client has to believe; a client that
+wants modseqs is told those of every message that it changed (RFC 7162 §3.1.3).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Final, Literal
 from imap.lexer import Refused
 from imap.session import Session
 from imap.values import Store
+from imap.view import compact
 
 _TOGETHER: Final = 2000
 """Messages changed in one transaction."""
@@ -21,17 +23,22 @@ async def store(session: Session, value: Store) -> bytes:
     places = view.places(value.ranges, uid=value.uid)
     if view.read_only:
         raise Refused("Le dossier est ouvert en lecture seule")
+    if value.unchanged_since is not None:
+        session.use_condstore()
     operation: Literal["+", "-", "="] = "+" if value.operation == "+" else "-" if value.operation == "-" else "="
     listing = view.listing
-    missing = False
+    missing, modified = False, list[int]()
     for start in range(0, len(places), _TOGETHER):
         some = [place for place in places[start : start + _TOGETHER] if not view.is_gone(place)]
         missing |= len(some) < len(places[start : start + _TOGETHER])
         before = [(listing.flags[place], listing.keywords_of(place)) for place in some]
-        entries = await session.own.store_flags(
-            view.folder_id, view.uids_at(some), operation, value.flags.bits, value.flags.keywords
-        )
-        missing |= len(entries) < len(some)
+        change = (view.folder_id, view.uids_at(some), operation, value.flags.bits, value.flags.keywords)
+        if value.unchanged_since is None:
+            entries, others = await session.own.store_flags(*change), list[int]()
+        else:
+            entries, others = await session.own.store_unchanged(*change, value.unchanged_since)
+        missing |= len(entries) + len(others) < len(some)
+        modified += others
         view.put(entries)
         present = {entry.uid for entry in entries}
         told = []
@@ -41,10 +48,17 @@ async def store(session: Session, value: Store) -> bytes:
             expected = _applied(operation, bits, frozenset(keywords), value)
             if not value.silent or expected != (listing.flags[place], frozenset(listing.keywords_of(place))):
                 told.append(place)
+            elif session.condstore:
+                session.tell_modseq(view, place)
         session.tell_keywords(view)
         for place in told:
             session.tell_flags(view, place)
         await session.wire.breathe()
+    if modified:
+        view.stale = True  # what they are now is told with this answer
+        numbers = modified if value.uid else [listing.place(uid) + 1 for uid in modified]
+        status = b"NO" if missing and not value.uid else b"OK"
+        return status + b" [MODIFIED " + compact(numbers) + b"] Conditional STORE failed"
     if missing and not value.uid:
         raise Refused("Des messages ont ete supprimes entre-temps", "EXPUNGEISSUED")
     return b"OK STORE completed"

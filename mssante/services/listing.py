@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from mssante.store.columns import Columns
 from mssante.store.mail import Entry
 
 __all__ = ["Changes", "Entry", "Listing", "Listings"]
@@ -29,15 +30,24 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 class Listing:
-    __slots__ = ("_shared", "flags", "keywords", "message_ids", "modseq", "uids")
+    __slots__ = ("_shared", "flags", "keywords", "message_ids", "modseq", "modseqs", "uids")
 
     def __init__(self) -> None:
         self.uids = array("I")
         self.flags = bytearray()
+        self.modseqs = array("q")
         self.message_ids = array("q")
         self.keywords: dict[int, tuple[str, ...]] = {}
         self.modseq = 0
         self._shared = False
+
+    @classmethod
+    def of(cls, columns: Columns, modseq: int) -> Listing:
+        """The listing of a folder whose highest modseq is `modseq`; it takes the columns over."""
+        made = cls()
+        made.uids, made.flags, made.modseqs = columns.uids, columns.flags, columns.modseqs
+        made.message_ids, made.keywords, made.modseq = columns.message_ids, columns.keywords, modseq
+        return made
 
     def __len__(self) -> int:
         return len(self.uids)
@@ -46,14 +56,14 @@ class Listing:
         """A listing with the same columns; whichever of the two changes first makes its own."""
         other = Listing()
         other.uids, other.flags, other.message_ids = self.uids, self.flags, self.message_ids
-        other.keywords, other.modseq = self.keywords, self.modseq
+        other.modseqs, other.keywords, other.modseq = self.modseqs, self.keywords, self.modseq
         self._shared = other._shared = True
         return other
 
     def own(self) -> None:
         if self._shared:
             self.uids, self.flags, self.message_ids = self.uids[:], self.flags[:], self.message_ids[:]
-            self.keywords = dict(self.keywords)
+            self.modseqs, self.keywords = self.modseqs[:], dict(self.keywords)
             self._shared = False
 
     def place(self, uid: int) -> int:
@@ -65,22 +75,23 @@ class Listing:
         return self.keywords.get(self.uids[place], ()) if self.keywords else ()
 
     def put(self, entries: Iterable[Entry]) -> list[int]:
-        """Take new and changed entries in; places of known messages whose flags or keywords are other than before."""
+        """Take new and changed entries in; places of known messages that were changed since they were taken in."""
         changed: list[int] = []
         for entry in entries:
             if not self.uids or entry.uid > self.uids[-1]:
                 self.own()
                 self.uids.append(entry.uid)
                 self.flags.append(entry.flags)
+                self.modseqs.append(entry.modseq)
                 self.message_ids.append(entry.message_id)
                 if entry.keywords:
                     self.keywords[entry.uid] = entry.keywords
                 continue
             place = self.place(entry.uid)
-            if place < 0 or (self.flags[place] == entry.flags and self.keywords_of(place) == entry.keywords):
+            if place < 0 or self.modseqs[place] >= entry.modseq:
                 continue
             self.own()
-            self.flags[place] = entry.flags
+            self.flags[place], self.modseqs[place] = entry.flags, entry.modseq
             self.keywords.pop(entry.uid, None)
             if entry.keywords:
                 self.keywords[entry.uid] = entry.keywords
@@ -95,16 +106,17 @@ class Listing:
             if self.keywords:
                 self.own()
                 self.keywords.pop(self.uids[place], None)
-        uids, flags, message_ids = array("I"), bytearray(), array("q")
+        uids, flags, modseqs, message_ids = array("I"), bytearray(), array("q"), array("q")
         start = 0
         for place in [*places, len(self.uids)]:
             uids += self.uids[start:place]
             flags += self.flags[start:place]
+            modseqs += self.modseqs[start:place]
             message_ids += self.message_ids[start:place]
             start = place + 1
         if self._shared:
             self.keywords = dict(self.keywords)
-        self.uids, self.flags, self.message_ids = uids, flags, message_ids
+        self.uids, self.flags, self.modseqs, self.message_ids = uids, flags, modseqs, message_ids
         self._shared = False
 
     def follow(self, changes: Changes) -> None:

@@ -20,8 +20,21 @@ from mssante.domain.flags import DELETED
 from mssante.mime.scanner import HeaderTooLarge, Scanner
 from mssante.services.listing import Changes, Entry, Listing, Listings
 from mssante.services.messages import Loaded, Message, Messages
-from mssante.store import AlreadyExists, Conn, ContentError, NotFound, Store, StoreError, StoreFull, Tx, mail
+from mssante.store import (
+    AlreadyExists,
+    Conn,
+    ContentError,
+    ContentWriter,
+    NotFound,
+    PendingContent,
+    Store,
+    StoreError,
+    StoreFull,
+    Tx,
+    mail,
+)
 from mssante.store.accounts import get_bal
+from mssante.store.columns import Weight, columns, weight
 from mssante.store.mail import INBOX, Folder, NewMessage
 
 MAX_FOLDERS: Final = 1000
@@ -41,8 +54,9 @@ class Cause(StrEnum):
     LIMIT = "LIMIT"
     OVERQUOTA = "OVERQUOTA"
     UNAVAILABLE = "UNAVAILABLE"
+    USEATTR = "USEATTR"
     EXPUNGED = "EXPUNGEISSUED"
-    MALFORMED = ""
+    UNKNOWN_CTE = "UNKNOWN-CTE"
 
 
 class MailboxRefused(Exception):
@@ -92,6 +106,9 @@ class Account:
         self.bal_id = bal_id
         self.address = address
 
+    def now_us(self) -> int:
+        return self._mailboxes.clock.now_us()
+
     # -- folders
 
     async def folders(self) -> list[Folder]:
@@ -104,9 +121,14 @@ class Account:
             raise _nonexistent()
         return found
 
-    async def create(self, name: str, special_use: str = "") -> None:
-        """Creates the folder and the levels above it that are missing (RFC 9051 §6.3.4)."""
-        await _told(self._store.write(_create, self.bal_id, name, special_use, durable=False))
+    async def quota(self) -> tuple[int, int | None]:
+        """Octets used, and how many there may be; None without a limit."""
+        bal = await _told(self._store.read(get_bal, self.bal_id))
+        return (bal.used_bytes, bal.quota_bytes) if bal is not None else (0, None)
+
+    async def create(self, name: str, special_use: str = "") -> int:
+        """Creates the folder and the levels above it that are missing (RFC 9051 §6.3.4); its id."""
+        return await _told(self._store.write(_create, self.bal_id, name, special_use, durable=False))
 
     async def delete(self, name: str) -> None:
         folder = await self.folder(name)
@@ -129,12 +151,13 @@ class Account:
         """The folder with its listing, all of one moment. Opening it to write takes the \\Recent mark of its new
         messages."""
         listings = self._mailboxes.listings
-        folder, known, changes = await _told(self._store.read(_open, self.bal_id, name, listings))
-        if folder is None:
+        folder, found, changes = await _told(self._store.read(_open, self.bal_id, name, listings))
+        if folder is None or found is None:
             raise _nonexistent()
-        listing = known.share() if known is not None else Listing()
+        listing = found.share()
         if changes is not None:
             listing.follow(changes)
+        if changes is not None or found is not listings.get(folder.id):
             listings.put(folder.id, listing)
             listing = listing.share()
         recent_from = folder.recent_from
@@ -176,6 +199,31 @@ class Account:
             self._store.write(mail.store_flags, folder_id, uids, operation, bits, keywords, durable=False)
         )
 
+    async def store_unchanged(
+        self,
+        folder_id: int,
+        uids: Sequence[int],
+        operation: Literal["+", "-", "="],
+        bits: int,
+        keywords: Sequence[str],
+        unchanged_since: int,
+    ) -> tuple[list[Entry], list[int]]:
+        """As `store_flags`, but only on messages whose modseq is `unchanged_since` at most, judged in the same
+        transaction; the entries of those, and the uids of the others (RFC 7162 §3.1.3)."""
+        return await _told(
+            self._store.write(
+                _store_unchanged, folder_id, uids, operation, bits, keywords, unchanged_since, durable=False
+            )
+        )
+
+    async def expunged_since(self, folder_id: int, modseq: int) -> list[int]:
+        """UIDs expunged after `modseq`, ascending (RFC 7162 §3.2.10)."""
+        return await _told(self._store.read(mail.expunged_since, folder_id, modseq))
+
+    async def weight(self, folder_id: int) -> Weight:
+        """What the folder's messages weigh, and the \\Deleted among them."""
+        return await _told(self._store.read(weight, folder_id))
+
     async def expunge(self, folder_id: int, uids: Sequence[int]) -> list[int]:
         """Removes those of the messages that are \\Deleted at this moment; the uids that went."""
         if not uids:
@@ -193,63 +241,99 @@ class Account:
 
     # -- appending
 
-    async def append(self, name: str, octets: int) -> Append:
-        """Begin to append a message of `octets` octets to a folder. MailboxRefused before any octet is taken when the
-        folder is not there or the quota would be passed."""
+    async def append(self, name: str) -> Append:
+        """Begin to append messages to a folder. MailboxRefused when it is not there."""
         folder = await self.folder(name)
-        bal = await _told(self._store.read(get_bal, self.bal_id))
-        if bal is not None and bal.quota_bytes is not None and bal.used_bytes + octets > bal.quota_bytes:
-            raise MailboxRefused(Cause.OVERQUOTA, "La boite est pleine: supprimez des messages")
-        return Append(self._mailboxes, folder, self.address)
+        used, limit = await self.quota()
+        return Append(self._mailboxes, folder, self.address, None if limit is None else limit - used)
 
     def watch(self, folder_id: int, changed: Callable[[], None]) -> Callable[[], None]:
         """Calls `changed` on the loop after each commit that touched the folder; returns the way to stop that."""
         return self._store.hints.subscribe("folder", folder_id, changed)
 
 
-class Append:
-    """A message on its way into a folder: `feed`, then `finish` or `abort`."""
+class _Arrived(msgspec.Struct, frozen=True):
+    """A message that came whole."""
 
-    def __init__(self, mailboxes: Mailboxes, folder: Folder, address: str) -> None:
+    new: NewMessage
+    bits: int
+    keywords: Sequence[str]
+    internal_us: int
+
+
+class Append:
+    """Messages on their way into a folder: for each `begin`, `feed`, `end`; then `commit` puts all of them there at
+    once, or `abort` none (RFC 3502 §6.3.11). After MailboxRefused only `abort` may follow."""
+
+    def __init__(self, mailboxes: Mailboxes, folder: Folder, address: str, room: int | None) -> None:
         self._mailboxes = mailboxes
         self._address = address
-        self._writer = mailboxes.store.contents.begin()
+        self._room = room
+        self._arrived: list[_Arrived] = []
+        self._pending: list[PendingContent] = []
+        self._writer: ContentWriter | None = None
         self._scanner = Scanner()
         self.folder = folder
 
+    def begin(self, octets: int) -> None:
+        """A message of `octets` octets comes. Refused before any is taken when the quota would be passed."""
+        if self._room is not None:
+            self._room -= octets
+            if self._room < 0:
+                raise MailboxRefused(Cause.OVERQUOTA, "La boite est pleine: supprimez des messages")
+        self._writer = self._mailboxes.store.contents.begin()
+        self._scanner = Scanner()
+
     def feed(self, data: bytes) -> None:
-        """The next octets. After MailboxRefused only `abort` may follow."""
+        """The next octets."""
         if b"\0" in data:
-            raise MailboxRefused(Cause.MALFORMED, "Le message contient un octet nul")
+            raise MailboxRefused(Cause.UNKNOWN_CTE, "Le message contient un octet nul")
+        if self._writer is None:
+            raise ValueError("no message was begun")
         try:
             self._scanner.feed(data)
             self._writer.write(data)
         except HeaderTooLarge:
-            raise MailboxRefused(Cause.LIMIT, "L'en-tete du message est trop long") from None
+            raise _header_too_large() from None
         except StoreError as error:
             raise _refused(error) from error
 
-    async def finish(self, bits: int, keywords: Sequence[str], internal_us: int | None) -> int:
-        """The uid the message got, once it is on stable storage."""
+    def end(self, bits: int, keywords: Sequence[str], internal_us: int | None) -> None:
+        """The message is whole. `internal_us` None: it has come just now."""
+        if self._writer is None:
+            raise ValueError("no message was begun")
         try:
             card = self._scanner.finish()
-        except HeaderTooLarge:
-            raise MailboxRefused(Cause.LIMIT, "L'en-tete du message est trop long") from None
-        try:
             pending = self._writer.finish()
+        except HeaderTooLarge:
+            raise _header_too_large() from None
         except StoreError as error:
             raise _refused(error) from error
+        self._writer = None
         now_us = self._mailboxes.clock.now_us()
         new = NewMessage(pending, now_us, b"", card.encode())
-        when = now_us if internal_us is None else internal_us
+        self._pending.append(pending)
+        self._arrived.append(_Arrived(new, bits, keywords, now_us if internal_us is None else internal_us))
+
+    async def commit(self, replaces: tuple[int, int] | None = None) -> list[int]:
+        """The uids the messages got, in order, once they are on stable storage. `replaces`: (folder id, uid) of a
+        message that goes in the same transaction (RFC 8508 §3)."""
         store = self._mailboxes.store
-        return await _told(
-            store.write(_append, self.folder, new, bits, keywords, when, self._address, contents=(pending,))
-        )
+        pending, self._pending = tuple(self._pending), []
+        return await _told(store.write(_append, self.folder, self._arrived, replaces, self._address, contents=pending))
 
     def abort(self) -> None:
-        """The message is given up, at any point."""
-        self._writer.abort()
+        """What is not committed is given up, at any point."""
+        if self._writer is not None:
+            self._writer.abort()
+            self._writer = None
+        for pending in self._pending:
+            pending.discard()
+        self._pending.clear()
+
+
+def _header_too_large() -> MailboxRefused:
+    return MailboxRefused(Cause.LIMIT, "L'en-tete du message est trop long")
 
 
 # -- what runs in the store's threads
@@ -262,11 +346,11 @@ def _open(
     if folder is None:
         return None, None, None
     known = listings.get(folder.id)
-    if known is not None and known.modseq == folder.highestmodseq:
+    if known is None or known.modseq > folder.highestmodseq:  # none, or read in a later moment than the folder was
+        return folder, Listing.of(columns(conn, folder.id), folder.highestmodseq), None
+    if known.modseq == folder.highestmodseq:
         return folder, known, None
-    if known is not None and known.modseq > folder.highestmodseq:  # read in an earlier moment than the listing was
-        known = None
-    return folder, known, _changed(conn, folder, known.modseq if known is not None else 0)
+    return folder, known, _changed(conn, folder, known.modseq)
 
 
 def _changes(conn: Conn, folder_id: int, modseq: int) -> Changes | None:
@@ -280,21 +364,20 @@ def _changes(conn: Conn, folder_id: int, modseq: int) -> Changes | None:
 
 def _changed(conn: Conn, folder: Folder, modseq: int) -> Changes:
     entries = mail.entries(conn, folder.id, modseq)
-    expunged = mail.expunged_since(conn, folder.id, modseq) if modseq else ()
-    return Changes(entries, expunged, folder.highestmodseq)
+    return Changes(entries, mail.expunged_since(conn, folder.id, modseq), folder.highestmodseq)
 
 
-def _create(tx: Tx, bal_id: int, name: str, special_use: str) -> None:
+def _create(tx: Tx, bal_id: int, name: str, special_use: str) -> int:
     present = {folder.name: folder for folder in mail.folders(tx.conn, bal_id)}
     if special_use and any(folder.special_use == special_use for folder in present.values()):
-        raise MailboxRefused(Cause.CANNOT, "Une autre boite a deja cet usage")
+        raise MailboxRefused(Cause.USEATTR, "Un autre dossier a deja cet usage")
     levels = name.split("/")
     missing = [above for above in ("/".join(levels[:count]) for count in range(1, len(levels))) if above not in present]
     if len(present) + len(missing) >= MAX_FOLDERS:
         raise MailboxRefused(Cause.LIMIT, "Trop de dossiers")
     for above in missing:
         mail.create_folder(tx, bal_id, above)
-    mail.create_folder(tx, bal_id, name, special_use)
+    return mail.create_folder(tx, bal_id, name, special_use)
 
 
 def _delete(tx: Tx, folder: Folder, actor: str) -> None:
@@ -314,6 +397,22 @@ def _rename(tx: Tx, bal_id: int, name: str, to: str) -> None:
         if above not in present:
             mail.create_folder(tx, bal_id, above)
     mail.rename_folder(tx, found.id, to)
+
+
+def _store_unchanged(
+    tx: Tx,
+    folder_id: int,
+    uids: Sequence[int],
+    operation: Literal["+", "-", "="],
+    bits: int,
+    keywords: Sequence[str],
+    unchanged_since: int,
+) -> tuple[list[Entry], list[int]]:
+    found = mail.store_flags(tx, folder_id, uids, "+")  # a no-op: reads the modseqs under the folder's lock
+    changed = [entry.uid for entry in found if entry.modseq > unchanged_since]
+    unchanged = [entry.uid for entry in found if entry.modseq <= unchanged_since]
+    stored = mail.store_flags(tx, folder_id, unchanged, operation, bits, keywords) if unchanged else []
+    return stored, changed
 
 
 def _expunge(tx: Tx, folder_id: int, uids: Sequence[int], actor: str) -> list[int]:
@@ -347,11 +446,17 @@ def _copy(tx: Tx, bal_id: int, folder_id: int, uids: Sequence[int], to: str, mov
 
 
 def _append(
-    tx: Tx, folder: Folder, new: NewMessage, bits: int, keywords: Sequence[str], internal_us: int, actor: str
-) -> int:
-    uid = mail.append(tx, folder.id, new, bits, keywords, internal_us)
-    tx.journal("mail.appended", actor=actor, object=actor, folder=folder.id, uid=uid)
-    return uid
+    tx: Tx, folder: Folder, arrived: Sequence[_Arrived], replaces: tuple[int, int] | None, actor: str
+) -> list[int]:
+    uids = [mail.append(tx, folder.id, one.new, one.bits, one.keywords, one.internal_us) for one in arrived]
+    for uid in uids:
+        tx.journal("mail.appended", actor=actor, object=actor, folder=folder.id, uid=uid)
+    if replaces is not None:
+        source, uid = replaces
+        if not mail.expunge(tx, source, [uid]):
+            raise MailboxRefused(Cause.EXPUNGED, "Le message a ete supprime entre-temps")
+        tx.journal("mail.expunged", actor=actor, object=actor, folder=source, messages=1, first_uid=uid, last_uid=uid)
+    return uids
 
 
 # -- errors

@@ -12,6 +12,7 @@ from imap.framer import Command
 from imap.grammar import COMMANDS, read
 from imap.lexer import Refused, SyntaxFault
 from imap.values import (
+    Appended,
     AppendHead,
     Authenticate,
     Copy,
@@ -60,7 +61,7 @@ READ = [
     ("APPEND x ", AppendHead("x")),
     (
         'APPEND x (\\Seen B a) " 1-Feb-2025 00:00:01 +0100" ',
-        AppendHead("x", FlagSet(flags.SEEN, ("B", "a")), 1_738_364_401_000_000),
+        AppendHead("x", Appended(FlagSet(flags.SEEN, ("B", "a")), 1_738_364_401_000_000)),
     ),
     ("COPY 1:* x", Copy(((1, 0),), "x", False)),
     ("UID MOVE 5,7:9,*:3 x", Copy(((5, 5), (7, 9), (0, 3)), "x", True)),
@@ -71,7 +72,7 @@ READ = [
     ("FETCH 1 (FLAGS uid FLAGS)", Fetch(((1, 1),), (FLAGS, UID), False)),
     ("SEARCH ALL", Search(key.All(), False)),
     ("UID SEARCH 1:3 UID 9", Search(key.And((key.Numbers(((1, 3),), False), key.Numbers(((9, 9),), True))), True)),
-    ("SEARCH CHARSET utf-8 NOT (SEEN)", Search(key.Not(key.Flag(flags.SEEN)), False)),
+    ("SEARCH CHARSET utf-8 NOT (SEEN)", Search(key.Not(key.Flag(flags.SEEN)), False, charset=True)),
     (
         'SEARCH OR FROM a SINCE "1-Jan-2025"',
         Search(key.Or(key.Header("from", "a"), key.Day(key.When.SINCE, date(2025, 1, 1), False)), False),

@@ -175,14 +175,14 @@ class TestLimits:
         assert (await line.line()).startswith(b"* BYE ")
 
     async def test_a_message_too_large_is_refused_by_its_announced_size(self, alice: Line) -> None:
-        assert (await alice.command("APPEND INBOX {5001}"))[-1] == b"t2 BAD Message too large"
+        assert (await alice.command("APPEND INBOX {5001}"))[-1] == b"t2 NO [TOOBIG] Message too large"
         await alice.send(b"a2 APPEND INBOX {5001+}\r\n" + b"x" * 5001 + b"\r\n")
-        assert (await alice.until(b"a2"))[-1] == b"a2 BAD Message too large"
+        assert (await alice.until(b"a2"))[-1] == b"a2 NO [TOOBIG] Message too large"
         assert (await alice.command("STATUS INBOX (MESSAGES)"))[0] == b"* STATUS INBOX (MESSAGES 0)"
 
     async def test_a_line_too_long(self, alice: Line) -> None:
         await alice.send(b"a1 SEARCH " + b"1," * 1500 + b"1\r\n")
-        assert (await alice.until(b"a1"))[-1] == b"a1 BAD Command line too long"
+        assert (await alice.until(b"a1"))[-1] == b"a1 NO [TOOBIG] Command line too long"
         assert (await alice.command("NOOP"))[-1].endswith(b"OK NOOP completed")
 
 
