@@ -53,9 +53,12 @@ def arrive(store: Store, account: Account) -> Callable[[bytes], None]:
 
 
 async def appended(account: Account, message: bytes = MESSAGE, name: str = "INBOX") -> int:
-    append = await account.append(name, len(message))
+    append = await account.append(name)
+    append.begin(len(message))
     append.feed(message)
-    return await append.finish(SEEN, ("$a",), 1_000_000)
+    append.end(SEEN, ("$a",), 1_000_000)
+    [uid] = await append.commit()
+    return uid
 
 
 async def test_an_appended_message_is_there_and_journalled(account: Account, store: Store) -> None:
@@ -138,11 +141,18 @@ async def test_a_message_erased_while_it_is_read_is_refused(account: Account, ar
 
 
 async def test_an_append_given_up_leaves_nothing(account: Account, store: Store) -> None:
-    append = await account.append("INBOX", 400_000)
-    append.feed(b"Subject: x\r\n\r\n" + b"x" * 400_000)
+    append = await account.append("INBOX")
+    for whole in (True, False):
+        append.begin(400_014)
+        append.feed(b"Subject: x\r\n\r\n" + b"x" * 400_000)
+        if whole:
+            append.end(0, (), None)
     append.abort()
+    append = await account.append("INBOX")
+    append.begin(1)
     with pytest.raises(MailboxRefused):
-        (await account.append("INBOX", 1)).feed(b"\0")
+        append.feed(b"\0")
+    append.abort()
     bal = store.read_now(get_bal, account.bal_id)
     assert bal is not None and bal.used_bytes == 0
     assert list(store.contents.segments()) == []
