@@ -36,6 +36,7 @@ from mssante.services.passwords import PasswordCost, Passwords
 from mssante.services.reception import Reception
 from mssante.services.resolver import Resolver, name_server
 from mssante.store import Store, StoreError, StoreUnavailable
+from mssante.store.compact import compact
 from mssante.store.keys import read_master_key
 from mssante.trust import HOUR_US, alarms, contexts_of, espace_of, life_of, revocation_of
 from portail.health import Figure, HealthServer
@@ -52,6 +53,8 @@ DRAIN_SECONDS = 25.0
 """For sessions to end at SIGTERM; service managers send SIGKILL after 30 or 90."""
 FRESH_SECONDS = 2.0
 """How often the files of certificates, revocation, white list and routes are looked at."""
+COMPACT_SECONDS = 6 * 3600.0
+"""How often the space of erased messages is given back."""
 
 log = structlog.get_logger("mssante")
 
@@ -127,18 +130,21 @@ class Operator:
             max_size=settings.smtp.max_size,
             max_size_patient=settings.smtp.max_size_patient,
         )
-        await self._start_courier()
+        self._courier = self._make_courier()
         try:
             await self._open_doors(accounts)
         except OSError as fault:
             raise StartFailure(
                 f"listen: {fault.strerror or fault}: change [listen] or stop the other service", 2
             ) from fault
+        # Only who holds the ports may send: a second process on the same directory must not take over the leases.
+        self._start_courier()
         self._watch.start(asyncio.get_running_loop())
         self._announce()
-        self._tasks = [asyncio.create_task(self._keep_fresh()), asyncio.create_task(self._upkeep.run())]
+        upkeep = (self._keep_fresh(), self._upkeep.run(), self._keep_compact())
+        self._tasks = [asyncio.create_task(work) for work in upkeep]
 
-    async def _start_courier(self) -> None:
+    def _make_courier(self) -> Courier:
         settings = self._settings
         deliveries = Deliveries(
             self._store,
@@ -149,7 +155,7 @@ class Operator:
         )
         routes = Routes(settings.espace_confiance.routes)
         queue = settings.queue
-        self._courier = Courier(
+        return Courier(
             deliveries,
             Routing(routes.lookup, self._resolver),
             self._espace,
@@ -164,6 +170,8 @@ class Operator:
                 ),
             ),
         )
+
+    def _start_courier(self) -> None:
         courier = asyncio.create_task(self._courier.run())
 
         async def stop_courier() -> None:
@@ -192,7 +200,7 @@ class Operator:
         self.doors = " ".join(f"{name}={listen.host}:{port}" for name, port in doors.items())
 
     async def stop(self) -> None:
-        """The doors first, then what they need, the store last. Whatever `start` reached is stopped."""
+        """What was started last goes first: the courier, the doors, the store. Whatever `start` reached is stopped."""
         for task in self._tasks:
             task.cancel()
         self._watch.stop()
@@ -226,6 +234,16 @@ class Operator:
                 log.info("new white list in force", **self._espace.status())
             self._told_once("white list", self._espace.status()["refused"])
             self._announce()
+
+    async def _keep_compact(self) -> None:
+        """Gives back the space of erased messages, at the start and then every so often."""
+        while True:
+            try:
+                done = await compact(self._store)
+                log.info("contents compacted", removed=done.removed, emptied=done.emptied, freed=done.freed_bytes)
+            except StoreError as fault:
+                log.error("contents not compacted", fault=str(fault))
+            await asyncio.sleep(COMPACT_SECONDS)
 
     def _announce(self) -> None:
         """Tells what will stop the exchange of mail: when it begins to show, then once a day."""

@@ -28,7 +28,7 @@ def may_sign_in(bal: Bal | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """The holder of an open session. ``addresses``: what this session may send as (its own, and those it may send
+    """The holder of an open session. ``addresses``: what it may be used to send as (its own, and those it may send
     for)."""
 
     bal_id: int
