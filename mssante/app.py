@@ -75,6 +75,7 @@ class Operator:
         self._watch = LoopWatch()
         self._closing: list[Callable[[], Awaitable[None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._carrying: asyncio.Task[None] | None = None
         self._refresh = asyncio.Event()
         self._reread = False
         self._faults: dict[str, str] = {}
@@ -131,6 +132,7 @@ class Operator:
             max_size_patient=settings.smtp.max_size_patient,
         )
         self._courier = self._make_courier()
+        self._closing.append(self._stop_courier)
         try:
             await self._open_doors(accounts)
         except OSError as fault:
@@ -138,7 +140,7 @@ class Operator:
                 f"listen: {fault.strerror or fault}: change [listen] or stop the other service", 2
             ) from fault
         # Only who holds the ports may send: a second process on the same directory must not take over the leases.
-        self._start_courier()
+        self._carrying = asyncio.create_task(self._courier.run())
         self._watch.start(asyncio.get_running_loop())
         self._announce()
         upkeep = (self._keep_fresh(), self._upkeep.run(), self._keep_compact())
@@ -171,14 +173,10 @@ class Operator:
             ),
         )
 
-    def _start_courier(self) -> None:
-        courier = asyncio.create_task(self._courier.run())
-
-        async def stop_courier() -> None:
+    async def _stop_courier(self) -> None:
+        if self._carrying is not None:
             await self._courier.stop(DRAIN_SECONDS / 2)
-            await courier
-
-        self._closing.append(stop_courier)
+            await self._carrying
 
     async def _open_doors(self, accounts: Accounts) -> None:
         settings, listen = self._settings, self._settings.listen
@@ -200,7 +198,7 @@ class Operator:
         self.doors = " ".join(f"{name}={listen.host}:{port}" for name, port in doors.items())
 
     async def stop(self) -> None:
-        """What was started last goes first: the courier, the doors, the store. Whatever `start` reached is stopped."""
+        """The doors first, then what they need, the store last. Whatever `start` reached is stopped."""
         for task in self._tasks:
             task.cancel()
         self._watch.stop()
