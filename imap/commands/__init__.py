@@ -19,6 +19,7 @@ from imap.commands import (
     search,
     select,
     session,
+    sort,
     store,
 )
 
@@ -53,6 +54,10 @@ RUN: Final[dict[str, Callable[[Any, Any], Awaitable[bytes]]]] = {
     "IDLE": idle.idle,
     "FETCH": fetch.fetch,
     "UID FETCH": fetch.fetch,
+    "SORT": sort.sort,
+    "UID SORT": sort.sort,
+    "THREAD": sort.thread,
+    "UID THREAD": sort.thread,
     "STORE": store.store,
     "UID STORE": store.store,
     "COPY": copy.copy,
