@@ -4,7 +4,8 @@ What must always hold:
 - No I/O but Reception's: a command comes in, one answer goes out, whole lines.
 - Before TLS nothing but EHLO, HELO, NOOP, RSET, QUIT, STARTTLS; on submission no mail transaction before AUTH.
 - TLS forgets all that was said in clear (RFC 3207 §4.2).
-- A transaction begins with an accepted MAIL and ends with EHLO, HELO, RSET, or the answer to DATA.
+- A transaction begins with an accepted MAIL and ends with EHLO, HELO, RSET, or the answer to DATA or BDAT LAST.
+- A message comes by DATA or by BDAT, never by both; once a chunk was refused, so is every later one of that message.
 - No clear INS in the log, and no word of a message.
 """
 
@@ -26,13 +27,16 @@ from smtp_in import grammar, sasl
 from smtp_in.answers import (
     AUTH_MALFORMED,
     AUTH_MECHANISM,
+    CHUNK_OK,
     RECIPIENT_OK,
     REFUSALS,
     SENDER_OK,
     SIGNED_IN,
 )
+from smtp_in.body import Body, Chunks
 from smtp_in.grammar import CommandFault
 from smtp_in.incoming import Incoming
+from smtp_in.pace import Pace
 from smtp_in.settings import SmtpInSettings
 
 _IN_CLEAR: Final = frozenset({"EHLO", "HELO", "NOOP", "RSET", "QUIT", "STARTTLS"})
@@ -66,6 +70,9 @@ class Dialogue:
         self._tls: Tls | None = None
         self._transaction: MailTransaction | None = None
         self._smtputf8 = False
+        self.incoming: Incoming | None = None
+        """The message that comes by chunks, until its last."""
+        self._refused_chunk: bytes | None = None
         self.caller: Caller | None = None
         """Who speaks: on the MX known after TLS, on submission after AUTH."""
         self.failed_auth = 0
@@ -88,7 +95,10 @@ class Dialogue:
 
     def reset(self) -> None:
         """RSET, and whatever else forgets the transaction."""
-        self._transaction = None
+        self._transaction = self._refused_chunk = None
+        incoming, self.incoming = self.incoming, None
+        if incoming is not None:
+            incoming.abort()
 
     def hello(self, name: str, *, extended: bool) -> bytes:
         """EHLO or HELO (RFC 5321 §4.1.1.1). Raises CommandFault."""
@@ -98,7 +108,7 @@ class Dialogue:
         lines = [self._settings.hostname]
         if extended:
             lines += ["PIPELINING", f"SIZE {self._settings.max_size}", "8BITMIME", "SMTPUTF8"]
-            lines += ["ENHANCEDSTATUSCODES", "DSN"]
+            lines += ["ENHANCEDSTATUSCODES", "DSN", "CHUNKING"]
             if self._tls is None:
                 lines.append("STARTTLS")
             elif self._edge is Edge.SUBMISSION:
@@ -108,8 +118,9 @@ class Dialogue:
 
     async def mail(self, argument: str) -> bytes:
         """MAIL (RFC 5321 §4.1.1.2). Raises CommandFault."""
-        if not self._helo or self._transaction is not None or self.caller is None:
+        if not self._helo or self._transaction or self.incoming or self.caller is None:
             raise CommandFault(REFUSALS[Rule.COMMAND_ORDER])
+        self._refused_chunk = None
         mail = grammar.parse_mail(argument, self._extended)
         if mail.size is not None and mail.size > self._settings.max_size:
             return self._refused("MAIL", Refuse(Rule.MESSAGE_TOO_LARGE), size=mail.size)
@@ -138,7 +149,7 @@ class Dialogue:
             return RECIPIENT_OK
         return self._refused("RCPT", verdict, recipient=rcpt.address)
 
-    def data(self, argument: str) -> Incoming | bytes:
+    def data(self, argument: str, pace: Pace) -> Incoming | bytes:
         """DATA (RFC 5321 §4.1.1.4): the message to be filled, or why not. Raises CommandFault."""
         if argument:
             raise CommandFault(REFUSALS[Rule.COMMAND_ARGUMENT])
@@ -148,7 +159,42 @@ class Dialogue:
         verdict = self._reception.begin_data(transaction)
         if not isinstance(verdict, Accept):
             return self._refused("DATA", verdict)
-        return Incoming(self._reception.receive(transaction, self._trace()), self._settings)
+        return self._begin(transaction, Body(self._settings.max_line, self._settings.max_size), pace)
+
+    def _begin(self, transaction: MailTransaction, body: Body | Chunks, pace: Pace) -> Incoming:
+        return Incoming(self._reception.receive(transaction, self._trace()), body, pace, 2 * self._settings.max_size)
+
+    def chunk(self, pace: Pace) -> bytes | None:
+        """BDAT: `incoming` is the message that the chunk belongs to, None when it is to be passed by. What is given is
+        the answer to a BDAT out of its place."""
+        if self.incoming is not None or self._refused_chunk is not None:
+            return None
+        transaction, self._transaction = self._transaction, None
+        if transaction is None or not self._extended:
+            return REFUSALS[Rule.COMMAND_ORDER]
+        verdict = self._reception.begin_data(transaction)
+        if isinstance(verdict, Accept):
+            self.incoming = self._begin(transaction, Chunks(self._settings.max_line, self._settings.max_size), pace)
+        else:
+            self._refused_chunk = self._refused("BDAT", verdict)
+        return None
+
+    def chunk_taken(self, incoming: Incoming) -> bytes:
+        """The answer to a chunk that is not the last."""
+        refusal = incoming.refusal
+        if refusal is None:
+            return CHUNK_OK
+        self.reset()
+        self._refused_chunk = self._refused("BDAT", refusal, size=incoming.size)
+        return self._refused_chunk
+
+    def refused_chunk(self, last: bool) -> bytes:
+        """The answer to a chunk that was passed by: why its message is refused."""
+        assert self._refused_chunk is not None
+        answer = self._refused_chunk
+        if last:
+            self._refused_chunk = None
+        return answer
 
     async def accept(self, incoming: Incoming) -> bytes:
         """The answer to a whole message."""

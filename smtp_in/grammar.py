@@ -39,6 +39,7 @@ _ORCPT: Final = re.compile(r"[A-Za-z0-9-]+;(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
 # RFC 6533 §3: utf-8-addr-unitext allows UTF-8 as it is.
 _ORCPT_UTF8: Final = re.compile(r"(?i:utf-8);[^\x00-\x20+=\x7f]+(?:\+[0-9A-F]{2}[^\x00-\x20+=\x7f]*)*")
 _NOTIFY: Final = frozenset({"SUCCESS", "FAILURE", "DELAY"})
+_BDAT: Final = re.compile(r"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
 # A domain, an address literal, and the underscores and bare words that real clients say. Goes into Received.
 _HELO: Final = re.compile(r"[A-Za-z0-9._:\-]{1,255}|\[[A-Za-z0-9.:\-]{1,253}\]")
 
@@ -124,6 +125,14 @@ def parse_rcpt(text: str, extended: bool, smtputf8: bool, postmaster: str = "") 
     ):
         raise CommandFault(REFUSALS[Rule.COMMAND_ARGUMENT])
     return Rcpt(_mailbox(path, smtputf8, Rule.RECIPIENT_MALFORMED), notify, orcpt)
+
+
+def parse_bdat(text: str) -> tuple[int, bool]:
+    """The octets of the chunk that follows, and whether it is the last (RFC 3030 §2). Raises CommandFault."""
+    match = _BDAT.fullmatch(text)
+    if match is None:
+        raise CommandFault(REFUSALS[Rule.COMMAND_ARGUMENT])
+    return int(match[1]), match[2] is not None
 
 
 def _path_and_parameters(text: str, prefix: str, malformed: Rule, extended: bool) -> tuple[str, dict[str, str | None]]:

@@ -13,19 +13,20 @@ import structlog
 
 from mssante.domain.verdict import Defer, Refuse, Rule
 from mssante.services.arrival import Arrival, ArrivalRefused, Stored
-from smtp_in.body import Body
-from smtp_in.settings import SmtpInSettings
+from smtp_in.body import Body, Chunks
+from smtp_in.pace import Pace
 
 _log = structlog.get_logger("smtp_in")
 
 
 class Incoming:
-    """Fed with the stream after DATA; `finish` once `complete`, `abort` if it never is."""
+    """Fed with the stream after DATA, or with chunks; `finish` once it is whole, `abort` if it never is. ``most``: the
+    octets after which a refused message is not worth following any more."""
 
-    def __init__(self, arrival: Arrival, settings: SmtpInSettings) -> None:
+    def __init__(self, arrival: Arrival, body: Body | Chunks, pace: Pace, most: int) -> None:
         self._arrival: Arrival | None = arrival
-        self._body = Body(settings.max_line, settings.max_size)
-        self._most = 2 * settings.max_size
+        self._body, self._most = body, most
+        self.pace = pace
         self._refused: Refuse | Defer | None = None
 
     @property
@@ -35,8 +36,13 @@ class Incoming:
 
     @property
     def rest(self) -> bytes | None:
-        """What follows the message in the stream; None until its end has come."""
+        """What follows the message in the stream; None until its end has come. Chunks tell their own lengths."""
         return self._body.rest
+
+    @property
+    def refusal(self) -> Refuse | Defer | None:
+        """What is known so far to be wrong with it."""
+        return Refuse(self._body.fault) if self._body.fault is not None else self._refused
 
     @property
     def hopeless(self) -> bool:
@@ -45,7 +51,9 @@ class Incoming:
 
     def feed(self, data: bytes) -> None:
         """More of the stream. Not to be called once `rest` is there."""
-        content = self._body.feed(data)
+        self._pass_on(self._body.feed(data))
+
+    def _pass_on(self, content: bytes) -> None:
         if self._arrival is None:
             return
         if self._body.fault is not None:
@@ -61,10 +69,10 @@ class Incoming:
 
     async def finish(self) -> Stored | Refuse | Defer:
         """The outcome of the whole message. `Stored` means that it is on stable storage."""
-        if self._body.fault is not None:
-            return Refuse(self._body.fault)
-        if self._refused is not None:
-            return self._refused
+        self._pass_on(self._body.end())
+        refusal = self.refusal
+        if refusal is not None:
+            return refusal
         arrival, self._arrival = self._arrival, None
         assert arrival is not None, "finish comes once, before any abort"
         return await arrival.finish()

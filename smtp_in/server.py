@@ -1,15 +1,14 @@
-"""The connection of one SMTP client: bytes, TLS, time, and which command is whose. The only file that knows aiosmtpd.
+"""The session of one SMTP client: TLS, and which command is whose. The only file that knows aiosmtpd.
 
 aiosmtpd gives the protocol object, its session, its table of commands and the task that serves it; its reading, its
 answers, its DATA, AUTH and STARTTLS are replaced, for the reasons said where they are.
 
 What must always hold:
-- Answers leave in the order of the commands, and all of them before the server waits for anything from the peer
-  (RFC 2920 §3.2): never one write for one command of a group.
 - The task that serves a connection is never cancelled. A peer that half-closes or resets stops what it has not finished
   saying; what it has finished saying (the end of DATA) is carried to its end.
 - Octets received before the TLS handshake are never read after it.
-- What is kept of a peer's octets is bounded: `_UNREAD` here and as much in the TLS layer, whatever it sends.
+- The octets of a chunk (BDAT) are passed by even when the command is refused: they are never read as commands; when
+  their number cannot be read, the session ends.
 - A peer reads nothing of an exception.
 """
 
@@ -27,7 +26,6 @@ from aiosmtpd.smtp import SMTP
 from mssante.domain.transaction import Edge
 from mssante.domain.verdict import Rule
 from mssante.services.reception import Reception
-from smtp_in import sasl
 from smtp_in.admission import Admission
 from smtp_in.answers import (
     AFTER_STARTTLS,
@@ -45,28 +43,18 @@ from smtp_in.answers import (
     START_TLS,
 )
 from smtp_in.dialogue import Dialogue, Tls
-from smtp_in.framer import Framer, LineFault
-from smtp_in.grammar import LINE_LIMIT, LINE_LIMITS, CommandFault
+from smtp_in.framer import LineFault
+from smtp_in.grammar import LINE_LIMIT, LINE_LIMITS, CommandFault, parse_bdat
 from smtp_in.incoming import Incoming
+from smtp_in.pace import Pace
 from smtp_in.settings import SmtpInSettings
+from smtp_in.wire import LINGER_S, UNREAD, Farewell, Gone, Wire
 
-_UNREAD: Final = 64 * 1024
 _UNSENT: Final = 16 * 1024
-_LINGER_S: Final = 5.0
+_IDLE: Final = frozenset({"EHLO", "HELO", "NOOP", "RSET", "VRFY", "HELP"})
+"""Commands that carry no mail."""
 
 _log = structlog.get_logger("smtp_in")
-
-
-class Farewell(Exception):
-    """The session ends with this answer."""
-
-    def __init__(self, answer: bytes) -> None:
-        super().__init__(answer)
-        self.answer = answer
-
-
-class Gone(Exception):
-    """The peer is no longer there, or will say no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,32 +68,17 @@ class Door:
     implicit_tls: bool
 
 
-class Connection(SMTP):
+class Connection(Wire, SMTP):
     """One client. It is in ``connections`` from its admission to its end."""
 
     def __init__(
         self, door: Door, reception: Reception, settings: SmtpInSettings, connections: set[Connection]
     ) -> None:
-        super().__init__(None, hostname=settings.hostname, loop=asyncio.get_running_loop())
-        self._door, self._reception, self._settings, self._connections = door, reception, settings, connections
-        self._framer = Framer(sasl.MAX_LINE)
-        self._answers: list[bytes] = []
-        self._unsent = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
-        self._raw: asyncio.Transport
-        """The socket."""
-        self._live: asyncio.Transport
-        """What octets of the dialogue go through: the socket, then TLS over it."""
-        self._reading_paused = False
-        self._reading_held = False
-        self._eof = False
-        self._lost = False
-        self._in_data = False
-        self._farewell: bytes | None = None
-        self._farewell_at_once = False
-        self._deadline = 0.0
-        self._errors = 0
+        SMTP.__init__(self, None, hostname=settings.hostname, loop=asyncio.get_running_loop())
+        Wire.__init__(self, settings)
+        self._door, self._reception, self._connections = door, reception, connections
+        self._opened = self.loop.time()
+        self._errors = self._idle = 0
         self._unwatch: Callable[[], None] | None = None
         self._peer = ""
 
@@ -113,7 +86,11 @@ class Connection(SMTP):
         """What aiosmtpd looks for by name in its constructor: 135 µs a connection become 20."""
         return _COMMANDS
 
-    # --- the transport's calls -------------------------------------------------------------------------------------
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """Done when the connection is."""
+        assert self._handler_coroutine is not None
+        return self._handler_coroutine
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client. Counted in, or told that there are too many and closed."""
@@ -131,127 +108,6 @@ class Connection(SMTP):
         self._dialogue = Dialogue(self._door.edge, self._reception, self._settings, self._peer, self._session_log)
         super().connection_made(transport)
 
-    def data_received(self, data: bytes) -> None:
-        self._framer.feed(data)
-        if len(self._framer) >= _UNREAD and not self._reading_paused:
-            self._reading_paused = True
-            self._live.pause_reading()
-        self._wake()
-
-    def eof_received(self) -> bool:
-        """The peer will say no more. In clear it may still listen; over TLS asyncio closes at once."""
-        self._eof = True
-        self._wake()
-        return self._live is self._raw
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._lost = True
-        self._raw.close()
-        self._wake()
-        self.resume_writing()
-
-    def pause_writing(self) -> None:
-        self._room = self.loop.create_future()
-
-    def resume_writing(self) -> None:
-        room, self._room = self._room, None
-        if room is not None and not room.done():
-            room.set_result(None)
-
-    # --- time ------------------------------------------------------------------------------------------------------
-
-    def _reset_timeout(self, duration: float | None = None) -> None:
-        """A deadline is a number that the connection's one timer looks at when it fires; mostly nothing is armed."""
-        self._deadline = self.loop.time() + (duration or self._settings.delivery_timeout_s)
-        if self._timeout_handle is not None and self._timeout_handle.when() > self._deadline:
-            self._timeout_handle.cancel()
-            self._timeout_handle = None
-        if self._timeout_handle is None:
-            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
-
-    def _timeout_cb(self) -> None:
-        if self.loop.time() < self._deadline:
-            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
-            return
-        self._timeout_handle = None
-        if self._waiter is not None:
-            self.leave(REFUSALS[Rule.SESSION_TIMEOUT], at_once=True)
-        else:
-            # It does not read our answers, or our own work takes too long: nothing can be said any more.
-            self._session_log.warning("smtp_in.stuck")
-            self._live.abort()
-
-    # --- reading and answering -------------------------------------------------------------------------------------
-
-    def leave(self, answer: bytes, *, at_once: bool) -> None:
-        """Ends the session with ``answer`` before the next command; unless ``at_once``, after the message under way."""
-        if self._farewell is None or at_once:
-            self._farewell = answer
-        self._farewell_at_once |= at_once
-        self._wake()
-
-    def abort(self) -> None:
-        """Cuts the connection; what is being stored goes on."""
-        self._live.abort()
-
-    @property
-    def task(self) -> asyncio.Task[None]:
-        """Done when the connection is."""
-        assert self._handler_coroutine is not None
-        return self._handler_coroutine
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _say(self, answer: bytes) -> None:
-        self._answers.append(answer)
-        self._unsent += len(answer)
-
-    def _answer(self, answer: bytes) -> None:
-        """What Reception decided. A 421 of its own ends the session like ours."""
-        if answer.startswith(b"421"):
-            raise Farewell(answer)
-        self._say(answer)
-
-    def _flush(self) -> None:
-        if self._answers and not self._lost:
-            self._live.write(b"".join(self._answers))
-        self._answers.clear()
-        self._unsent = 0
-
-    async def _send(self) -> None:
-        """Writes the answers gathered, and waits while the peer does not read them."""
-        self._flush()
-        while self._room is not None:
-            self._reset_timeout(self._settings.command_timeout_s)
-            await self._room
-
-    async def _more(self, seconds: float) -> None:
-        """Waits for more from the peer, at most ``seconds``. Raises Farewell or Gone."""
-        await self._send()
-        if self._farewell is not None and (self._farewell_at_once or not self._in_data):
-            raise Farewell(self._farewell)
-        if self._lost or self._eof:
-            raise Gone
-        if self._reading_paused:
-            self._reading_paused = False
-            self._live.resume_reading()
-        self._reset_timeout(seconds)
-        self._waiter = self.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            self._reset_timeout()
-
-    async def _line(self) -> bytes | LineFault:
-        while (line := self._framer.line()) is None:
-            await self._more(self._settings.command_timeout_s)
-        if self._lost:
-            raise Gone
-        return line
-
     # --- the session -----------------------------------------------------------------------------------------------
 
     async def _handle_client(self) -> None:
@@ -262,7 +118,7 @@ class Connection(SMTP):
                 await self._secure()
             self._say(f"220 {self._settings.hostname} ESMTP MSSante\r\n".encode("ascii"))
             while True:
-                await self._command(await self._line())
+                await self._command(await self._line(self._patience()))
                 if self._farewell is not None:
                     raise Farewell(self._farewell)
                 if self._unsent > _UNSENT:
@@ -288,6 +144,7 @@ class Connection(SMTP):
         """Sends what is to be sent, and closes."""
         if self._unwatch is not None:
             self._unwatch()
+        self._dialogue.reset()
         self._flush()
         try:
             if linger and self._live is self._raw:
@@ -297,20 +154,10 @@ class Connection(SMTP):
             if self._timeout_handle is not None:
                 self._timeout_handle.cancel()
 
-    async def _linger(self) -> None:
-        """In clear, closing a socket with unread octets in it resets it, and the last answer may never be read."""
-        try:
-            self._live.write_eof()
-        except OSError:
-            return  # reset by the peer, which asyncio will tell us next
-        self._reset_timeout(_LINGER_S)
-        while not self._eof and not self._lost and self.loop.time() < self._deadline:
-            self._framer.take()
-            if self._reading_paused:
-                self._reading_paused = False
-                self._live.resume_reading()
-            self._waiter = self.loop.create_future()
-            await self._waiter
+    def _patience(self) -> float:
+        """Seconds to wait for a command. Whoever has not said who he is has no more for all of them together."""
+        patience = self._settings.command_timeout_s
+        return patience if self._dialogue.caller is not None else patience - (self.loop.time() - self._opened)
 
     async def _command(self, line: bytes | LineFault) -> None:
         if isinstance(line, LineFault):
@@ -326,10 +173,14 @@ class Connection(SMTP):
         word, _, argument = text.partition(" ")
         verb = word.upper()
         if len(line) + 2 > LINE_LIMITS.get(verb, LINE_LIMIT):
+            if verb == "BDAT":
+                raise Farewell(LINE_TOO_LONG)
             self._wrong(LINE_TOO_LONG)
             return
+        if verb in _IDLE:
+            self._passed_time()
         barred = self._dialogue.barred(verb)
-        if barred is not None:
+        if barred is not None and verb != "BDAT":
             self._wrong(barred)
             return
         method: Callable[[str], Awaitable[None]] | None = self._smtp_methods.get(verb)
@@ -355,12 +206,18 @@ class Connection(SMTP):
             raise Farewell(REFUSALS[Rule.SESSION_TOO_MANY_ERRORS])
         self._say(answer)
 
+    def _passed_time(self) -> None:
+        """A command that brings no message nearer: too many of them end the session."""
+        self._idle += 1
+        if self._idle > self._settings.max_idle_commands:
+            raise Farewell(REFUSALS[Rule.SESSION_TOO_MANY_COMMANDS])
+
     # --- TLS -------------------------------------------------------------------------------------------------------
 
     async def _secure(self) -> None:
         """The handshake, by asyncio's own call: aiosmtpd's leaves a failed one unnoticed by `connection_lost`."""
         self._flush()
-        self._reset_timeout(self._settings.handshake_timeout_s + _LINGER_S)
+        self._reset_timeout(self._settings.handshake_timeout_s + LINGER_S)
         try:
             secured = await self.loop.start_tls(
                 self._live,
@@ -368,7 +225,7 @@ class Connection(SMTP):
                 self._door.context(),
                 server_side=True,
                 ssl_handshake_timeout=self._settings.handshake_timeout_s,
-                ssl_shutdown_timeout=_LINGER_S,
+                ssl_shutdown_timeout=LINGER_S,
             )
         except (OSError, ssl.SSLError) as fault:
             reason = getattr(fault, "reason", None) or type(fault).__name__
@@ -379,7 +236,7 @@ class Connection(SMTP):
         if secured is None or self._lost:
             raise Gone
         self._live = secured
-        cast(Any, secured).set_read_buffer_limits(high=_UNREAD)
+        cast(Any, secured).set_read_buffer_limits(high=UNREAD)
         ssl_object: ssl.SSLObject = secured.get_extra_info("ssl_object")
         cipher = ssl_object.cipher()
         tls = Tls(ssl_object.version() or "", cipher[0] if cipher else "", ssl_object.getpeercert(binary_form=True))
@@ -439,7 +296,7 @@ class Connection(SMTP):
 
     async def _ask(self, challenge: bytes) -> bytes:
         self._say(challenge)
-        line = await self._line()
+        line = await self._line(self._patience())
         if line is LineFault.BARE_LF:
             raise Farewell(REFUSALS[Rule.COMMAND_MALFORMED])
         if isinstance(line, LineFault):
@@ -459,7 +316,7 @@ class Connection(SMTP):
 
     async def smtp_DATA(self, argument: str) -> None:
         """The message streams through: nothing of it is gathered here."""
-        incoming = self._dialogue.data(argument)
+        incoming = self._dialogue.data(argument, Pace(self._settings, self.loop.time()))
         if isinstance(incoming, bytes):
             self._answer(incoming)
             return
@@ -468,33 +325,73 @@ class Connection(SMTP):
         try:
             await self._fill(incoming)
             self._in_data = False
-            self._hold_reading()
+            await self._store(incoming)
+        finally:
+            incoming.abort()
+
+    async def _fill(self, incoming: Incoming) -> None:
+        while (rest := incoming.rest) is None:
+            await self._some(incoming.pace, incoming.size)
+            incoming.feed(self._framer.take())
+            if incoming.hopeless:
+                raise Farewell(REFUSALS[Rule.MESSAGE_TOO_LARGE])
+        self._framer.put_back(rest)
+
+    async def smtp_BDAT(self, argument: str) -> None:
+        """RFC 3030 §2. The chunk comes whatever is answered."""
+        try:
+            size, last = parse_bdat(argument)
+        except CommandFault as fault:
+            raise Farewell(fault.answer) from None
+        if size > 2 * self._settings.max_size:
+            raise Farewell(REFUSALS[Rule.MESSAGE_TOO_LARGE])
+        pace = Pace(self._settings, self.loop.time())
+        refusal = self._dialogue.barred("BDAT") or self._dialogue.chunk(pace)
+        incoming = self._dialogue.incoming
+        self._in_data = True
+        await self._chunk(size, incoming, pace if incoming is None else incoming.pace)
+        self._in_data = False
+        if refusal is not None:
+            self._wrong(refusal)
+        elif incoming is None:
+            self._passed_time()
+            self._say(self._dialogue.refused_chunk(last))
+        elif last:
+            self._dialogue.incoming = None
+            await self._store(incoming)
+        else:
+            self._say(self._dialogue.chunk_taken(incoming))
+
+    async def _chunk(self, size: int, incoming: Incoming | None, pace: Pace) -> None:
+        """Passes ``size`` octets on, or by."""
+        passed = 0
+        while passed < size:
+            await self._some(pace, passed if incoming is None else incoming.size)
+            octets = self._framer.take()
+            piece = octets[: size - passed]
+            self._framer.put_back(octets[len(piece) :])
+            passed += len(piece)
+            if incoming is not None:
+                incoming.feed(piece)
+                if incoming.hopeless:
+                    raise Farewell(REFUSALS[Rule.MESSAGE_TOO_LARGE])
+
+    async def _some(self, pace: Pace, octets: int) -> None:
+        """Waits until there is some more of a message of which ``octets`` have come."""
+        while not len(self._framer):
+            left = pace.deadline(octets) - self.loop.time()
+            await self._more(min(self._settings.data_timeout_s, left))
+
+    async def _store(self, incoming: Incoming) -> None:
+        """The whole message is there: nothing the peer does now stops it."""
+        self._idle = 0
+        self._hold_reading()
+        try:
             self._answer(await self._dialogue.accept(incoming))
             self._flush()
         finally:
             incoming.abort()
             self._release_reading()
-
-    async def _fill(self, incoming: Incoming) -> None:
-        while incoming.rest is None:
-            if not len(self._framer):
-                await self._more(self._settings.data_timeout_s)
-            incoming.feed(self._framer.take())
-            if incoming.hopeless:
-                raise Farewell(REFUSALS[Rule.MESSAGE_TOO_LARGE])
-        self._framer.put_back(incoming.rest)
-
-    def _hold_reading(self) -> None:
-        """Nothing is read from the socket while a message is stored: asyncio would close TLS both ways at the peer's
-        half-close, and the answer that it waits for would be lost."""
-        if not self._reading_paused:
-            self._reading_held = True
-            self._raw.pause_reading()
-
-    def _release_reading(self) -> None:
-        if self._reading_held:
-            self._reading_held = False
-            self._raw.resume_reading()
 
 
 _COMMANDS: Final = [name for name in vars(Connection) if name.startswith("smtp_")]
