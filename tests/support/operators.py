@@ -135,6 +135,11 @@ class Operator:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def serves(self) -> bool:
+        """Was it started, and not ended yet?"""
+        return self._process is not None
+
     def start(self) -> None:
         """Begin to serve; `ready` says when it does."""
         assert self._process is None, f"{self.name} serves already"
