@@ -38,6 +38,7 @@ from mssante.services.resolver import Resolver, name_server
 from mssante.store import Store, StoreError, StoreUnavailable
 from mssante.store.compact import compact
 from mssante.store.keys import read_master_key
+from mssante.store.queue import prune_finished
 from mssante.trust import HOUR_US, alarms, contexts_of, espace_of, life_of, revocation_of
 from portail.health import Figure, HealthServer
 from smtp_in import listeners as smtp_in
@@ -234,11 +235,13 @@ class Operator:
             self._announce()
 
     async def _keep_compact(self) -> None:
-        """Gives back the space of erased messages, at the start and then every so often."""
+        """Gives back the space of erased messages and forgets old deliveries, at the start and then every so often."""
+        traces_us = self._settings.queue.trace_days * 24 * HOUR_US
         while True:
             try:
                 done = await compact(self._store)
                 log.info("contents compacted", removed=done.removed, emptied=done.emptied, freed=done.freed_bytes)
+                await self._store.write(prune_finished, self._clock.now_us() - traces_us, durable=False)
             except StoreError as fault:
                 log.error("contents not compacted", fault=str(fault))
             await asyncio.sleep(COMPACT_SECONDS)

@@ -264,6 +264,9 @@ class Queue(Section, frozen=True, kw_only=True):
     lifetime_hours: Annotated[
         int, doc("Hours after which the sender is told that his message was not delivered (RFC 5321 §4.5.4.1).", ge=1)
     ] = 120
+    trace_days: Annotated[
+        int, doc("Days for which finished deliveries stay in `queue show` (ECO.4.1.2 recommends six months).", ge=1)
+    ] = 183
     connections: Annotated[int, doc("Most outbound connections at once.", ge=1)] = 50
     connections_per_destination: Annotated[int, doc("Most outbound connections at once to one host.", ge=1)] = 4
     connect_timeout_s: Annotated[int, doc("Seconds to wait for a connection and its TLS.", ge=1)] = 30

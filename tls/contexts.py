@@ -38,6 +38,10 @@ SSL_BUFFER = 16 * 1024 + 512
 _Stamp = tuple[tuple[int, int, int], ...]
 
 
+class FilesChanging(TlsError):
+    """The files were being written while they were read."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Made:
     stamp: _Stamp
@@ -121,7 +125,11 @@ class Contexts:
         """
         if self._stamp() == self._made.stamp:
             return False
-        self._made = self._make(self._made.crls)
+        try:
+            self._made = self._make(self._made.crls)
+        except FilesChanging:
+            # Somebody is just writing them: no fault, the next call finds them whole.
+            return False
         return True
 
     def _paths(self) -> tuple[Path, ...]:
@@ -172,7 +180,7 @@ class Contexts:
             for context in (made.mx_server, made.outbound):
                 context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
         if self._stamp() != stamp:
-            raise TlsError(f"{self._certificate.parent}: the files changed while they were read; try again")
+            raise FilesChanging(f"{self._certificate.parent}: the files changed while they were read; try again")
         return made
 
     def _own_certificate(self) -> CertificateFacts:
