@@ -12,11 +12,14 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from imap.lexer import SAVED, STAR, Ranges, SyntaxFault
 from mssante.domain import flags
 from mssante.services.listing import Changes, Entry, Listing
 
+NOTHING_RECENT: Final = 2**63
+"""The first UID that is \\Recent where none is."""
 _UNSEEN = bytes(not bits & flags.SEEN for bits in range(256))
 
 

@@ -29,6 +29,7 @@ async def create(session: Session, value: Create) -> bytes:
         raise Refused("Cet usage n'est pas possible", "USEATTR")
     name = _checked(value.mailbox.removesuffix(mailbox_names.DELIMITER))
     created = await session.own.create(name, (uses or [""])[0] or "")
+    _tell_normalised(session, name, value.mailbox)
     return b"OK [MAILBOXID (%b)] CREATE completed" % responses.folder_id(created)  # RFC 8474 §4.1
 
 
@@ -39,8 +40,18 @@ async def delete(session: Session, value: Mailbox) -> bytes:
 
 
 async def rename(session: Session, value: Rename) -> bytes:
-    await session.own.rename(value.mailbox, _checked(value.to))
+    name = _checked(value.to)
+    await session.own.rename(value.mailbox, name)
+    _tell_normalised(session, name, value.to)
     return b"OK RENAME completed"
+
+
+def _tell_normalised(session: Session, name: str, asked: str) -> None:
+    """The name that a mailbox really got, to a client of IMAP4rev2 (RFC 9051 §6.3.9.7 OLDNAME)."""
+    asked = asked.removesuffix(mailbox_names.DELIMITER)
+    if session.rev2 and name != asked:
+        old = session.mailbox(asked)
+        session.wire.write(b'* LIST () "/" %b ("OLDNAME" (%b))\r\n' % (session.mailbox(name), old))
 
 
 def _checked(name: str) -> str:

@@ -5,18 +5,13 @@ Invariant: whatever becomes of the command, the folder selected before is no lon
 
 from __future__ import annotations
 
-from typing import Final
-
 from imap import responses
 from imap.lexer import SyntaxFault
 from imap.responses import folder_id
 from imap.session import Session
 from imap.values import Plain, Resync, Select
-from imap.view import View, compact
+from imap.view import NOTHING_RECENT, View, compact
 from mssante.domain import flags
-
-NOTHING_RECENT: Final = 2**63
-"""The first UID that is \\Recent where none is."""
 
 
 async def select(session: Session, value: Select) -> bytes:

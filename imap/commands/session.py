@@ -11,8 +11,14 @@ from imap import responses
 from imap.lexer import SyntaxFault
 from imap.session import Session
 from imap.values import Enable, Id, Plain
+from imap.view import NOTHING_RECENT
 
-ENABLED: Final = frozenset({"CONDSTORE", "QRESYNC", "UTF8=ACCEPT"})
+ENABLED: Final = {
+    "CONDSTORE": b"CONDSTORE",
+    "IMAP4REV2": b"IMAP4rev2",
+    "QRESYNC": b"QRESYNC",
+    "UTF8=ACCEPT": b"UTF8=ACCEPT",
+}
 """What ENABLE can turn on; unknown names are passed over (RFC 5161 §3.1)."""
 
 
@@ -49,10 +55,12 @@ async def id_(session: Session, _: Id) -> bytes:
 async def enable(session: Session, value: Enable) -> bytes:
     """RFC 5161 §3.1"""
     new = [name for name in value.names if name in ENABLED]
-    session.wire.write(b" ".join([b"* ENABLED", *(name.encode("ascii") for name in new)]) + b"\r\n")
+    session.wire.write(b" ".join([b"* ENABLED", *(ENABLED[name] for name in new)]) + b"\r\n")
     if not {"CONDSTORE", "QRESYNC"}.isdisjoint(new):
         session.use_condstore()  # QRESYNC brings CONDSTORE with it (RFC 7162 §3.2.3)
     session.enabled.update(new)
+    if session.rev2 and session.view is not None:
+        session.view.recent_from = NOTHING_RECENT
     return b"OK ENABLE completed"
 
 
