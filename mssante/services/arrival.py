@@ -222,32 +222,35 @@ class Arrival:
             self._body = self._body_hash.update
         if rest and self._body is not None:
             self._body(rest)
-        self._header = without_forged_results(header, self._intake.own_names)
+        self._header = self._completed(without_forged_results(header, self._intake.own_names))
         self._keep(self._header + rest)
+
+    def _completed(self, header: bytes) -> bytes:
+        """The header of a holder's message with the Message-ID and the Date that it lacks (RFC 6409 §8)."""
+        if self._transaction.caller.edge is not Edge.SUBMISSION:
+            return header
+        added = b""
+        if not header_facts(header).message_id:
+            added += f"Message-ID: <{self._id}@{self._intake.hostname}>\r\n".encode()
+        if not header_fields(header, ("date",)).strip():
+            added += f"Date: {formatdate(self._intake.clock.now_us() / 1_000_000)}\r\n".encode()
+        return added + header
 
     @property
     def _leaves(self) -> bool:
         return any(recipient.bal_id is None for recipient in self._transaction.recipients.values())
 
     async def _prepend(self, headers: HeaderFacts, now_us: int) -> bytes:
-        """What we add before the message: trace, authentication results or signature, and what RFC 6409 §8 lets us
-        complete."""
-        date = formatdate(now_us / 1_000_000)
-        added = b""
-        if self._transaction.caller.edge is Edge.SUBMISSION:
-            if not headers.message_id:
-                added += f"Message-ID: <{self._id}@{self._intake.hostname}>\r\n".encode()
-            if not header_fields(self._header, ("date",)).strip():
-                added += f"Date: {date}\r\n".encode()
+        """What we add before the message: trace, and authentication results or signature."""
         lines = b"" if self._leaves else self._return_path()
         if self._body_hash is not None and headers.from_addresses:
-            lines += self._signature(added + self._header, self._body_hash.digest(), now_us)
+            lines += self._signature(self._header, self._body_hash.digest(), now_us)
         if self._verifier is not None:
             results = self._verifier.results(await self._key_records(self._verifier))
             if self._intake.refuse_dkim:
                 _require_signature(results)
             lines += auth_results(self._intake.hostname, results)
-        return lines + self._received(date) + added
+        return lines + self._received(formatdate(now_us / 1_000_000))
 
     def _signature(self, header: bytes, body_hash: bytes, now_us: int) -> bytes:
         key, sender = self._intake.sign, self._transaction.sender

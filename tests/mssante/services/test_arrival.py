@@ -10,6 +10,7 @@ from mssante.domain.address import parse_address
 from mssante.domain.bal import BalState
 from mssante.domain.exchange import ExchangeState
 from mssante.domain.verdict import Accept, Defer, Refuse, Rule
+from mssante.mime.card import Card
 from mssante.mime.dkim import Outcome, Verifier, key_record
 from mssante.services import bals
 from mssante.services.arrival import ArrivalRefused, DkimKey, Stored
@@ -97,6 +98,10 @@ async def test_missing_date_and_message_id_are_completed_under_the_signature(cab
     assert read["Message-ID"] == f"<{stored.id}@mx.{CABINET}>"
     assert read["Date"]
     assert "message-id" in read["DKIM-Signature"].lower()
+    # What clients list is read from the card: it must know them too.
+    card = cabinet.store.read_now(lambda conn: Card.decode(load_message(conn, _first_item(conn)).card))
+    assert card.message_id == read["Message-ID"]
+    assert card.date_us is not None
     assert len(b64decode(read["DKIM-Signature"].rpartition("b=")[2].replace(" ", ""))) == 256
 
 
@@ -215,9 +220,13 @@ def _leaving(cabinet: Cabinet) -> bytes:
     """The message of the queue's first item, as it will travel."""
 
     def read(conn: Conn) -> bytes:
-        item = listing(conn)[0]
-        assert item.message_id is not None
-        stored = load_message(conn, item.message_id)
+        stored = load_message(conn, _first_item(conn))
         return stored.prepend + cabinet.store.contents.read(stored.content)
 
     return cabinet.store.read_now(read)
+
+
+def _first_item(conn: Conn) -> int:
+    message_id = listing(conn)[0].message_id
+    assert message_id is not None
+    return message_id
