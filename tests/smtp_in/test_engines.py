@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mssante.domain.verdict import Rule
 from smtp_in import sasl
 from smtp_in.admission import Admission
-from smtp_in.body import Body
+from smtp_in.body import Body, Chunks
 from smtp_in.framer import Framer, LineFault
 
 TRICKY = st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"\r\n.", b"\r\n.\r\n", b"\0", b"x", b"yz" * 7, b"\r\n..\r\n"])
@@ -100,9 +100,27 @@ def message_by_the_book(
 
 
 @given(STREAMS, CUTS)
+@example(b"x\ry\nz", [])  # among the newlines alone these two are a pair
+@example(b"x\ry\n.\r\nNOOP", [3])
+@example(b"\r.\n", [1])
 def test_message_however_it_is_cut(stream: bytes, cuts: list[int]) -> None:
     whole = stream + b"\r\n.\r\nNOOP\r\n"
     assert message_of(pieces(whole, cuts)) == message_by_the_book(whole)
+
+
+@given(STREAMS, CUTS)
+@example(b"x\ry\nz", [1])
+def test_chunks_however_they_are_cut(stream: bytes, cuts: list[int]) -> None:
+    """No dots and no end in the stream: the octets themselves, the last line ended."""
+    chunks = Chunks(20, 60)
+    content = b"".join([*map(chunks.feed, pieces(stream, cuts)), chunks.end()])
+    whole = stream if not stream or stream.endswith(b"\r\n") else stream + b"\r\n"
+    lines = whole.split(b"\r\n")
+    if any(octet in line for octet in (b"\r", b"\n", b"\0") for line in lines) or max(map(len, lines)) > 18:
+        assert chunks.fault is Rule.MESSAGE_CONTENT
+    else:
+        assert content == whole
+        assert chunks.fault is (Rule.MESSAGE_TOO_LARGE if len(whole) > 60 else None)
 
 
 @given(st.lists(st.sampled_from([b"", b".", b"..", b"a" * 18, b"b"]), max_size=8), CUTS)
