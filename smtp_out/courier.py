@@ -5,8 +5,9 @@ What always holds here:
   both answers nothing of a message leaves this process;
 - what is in hand is bounded in recipients and in connections, so a long queue and many dead peers cost no more memory
   than a short queue;
-- each leased recipient is settled, or given back at the end, or its lease runs out after a crash: never forgotten. A
-  lease that runs out while the recipient is in hand is renewed by the next look at the queue;
+- each leased recipient is settled, or given back at the end, or its lease runs out after a crash: never forgotten;
+- leases are renewed while their recipients are in hand, and nothing is sent whose lease may have ended until it is
+  known to be still ours: another process may have it;
 - a peer that is down holds nobody else up: its mail is put off with its reason, it is not asked again for a while,
   and peers in doubt get a quarter of the connections at most.
 
@@ -18,7 +19,7 @@ import contextlib
 import functools
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -103,6 +104,9 @@ class Courier:
         self._workers: set[asyncio.Task[None]] = set()
         self._settlings: set[asyncio.Task[None]] = set()
         self._in_hand: set[int] = set()
+        self._lost: set[int] = set()
+        self._renew_at_us = 0
+        self._renewed_until_us = 0
         self._full = False
         self._wake = asyncio.Event()
         self._stopping = False
@@ -123,6 +127,8 @@ class Courier:
                     if not reclaimed:
                         await self._deliveries.reclaim()
                         reclaimed = True
+                    if self._clock.now_us() >= self._renew_at_us:
+                        await self._renew()
                     pause = await self._take_due()
                 except StoreError as error:
                     log.warning("queue_unavailable", reason=str(error))
@@ -193,6 +199,30 @@ class Courier:
         # Due and yet not leased: another process was faster. A moment, not a busy loop.
         return 0.0 if deliveries else 1.0
 
+    async def _renew(self) -> None:
+        """Prolongs the leases of all that is in hand, and remembers whose is another's now."""
+        ids = sorted(self._in_hand)
+        self._renew_at_us = self._clock.now_us() + self._deliveries.renewal_us
+        if ids:
+            lost, until_us = await self._deliveries.renew(ids)
+            self._lost |= lost & self._in_hand
+            self._renewed_until_us = until_us
+
+    async def _still_ours(self, delivery: Delivery) -> Delivery | None:
+        """What of the delivery may be sent: its lease holds. Raises StoreError when nobody can say."""
+        if self._clock.now_us() >= max(delivery.leased_until_us, self._renewed_until_us):
+            self._lost |= (await self._deliveries.renew(delivery.ids))[0]
+        lost = self._lost.intersection(delivery.ids)
+        if not lost:
+            return delivery
+        self._release(lost)
+        return delivery.without(lost)
+
+    def _release(self, ids: Iterable[int]) -> None:
+        """No more in hand."""
+        self._in_hand.difference_update(ids)
+        self._lost.difference_update(ids)
+
     def _feed(self, lane: _Lane) -> None:
         """Gives pending deliveries to idle workers first, then to new ones as far as the limits allow."""
         while lane.pending and not self._stopping:
@@ -246,6 +276,11 @@ class Courier:
         delivery: Delivery | None = first
         try:
             while delivery is not None:
+                ours = await self._still_ours(delivery)
+                if ours is None:
+                    delivery = await self._next(worker)
+                    continue
+                delivery = ours
                 outcome = await self._attempt(worker, delivery)
                 if outcome is None:
                     lane.pending.appendleft(delivery)
@@ -254,11 +289,13 @@ class Courier:
                     await worker.settling
                 worker.settling = self._settle_soon(delivery, outcome)
                 delivery = await self._next(worker)
-        except BaseException:
+        except BaseException as error:
             if not self._stopping and delivery is not None:
                 # Its lease runs out, then it is tried again.
-                self._in_hand.difference_update(delivery.ids)
-            raise
+                self._release(delivery.ids)
+            if not isinstance(error, StoreError):
+                raise
+            log.warning("lease_not_renewed", reason=str(error))
         finally:
             lane.workers -= 1
             await self._drop(worker)
@@ -413,7 +450,7 @@ class Courier:
             except StoreError as error:
                 log.error("outcome_not_stored", message=delivery.message_id, reason=str(error))
                 break
-        self._in_hand.difference_update(delivery.ids)
+        self._release(delivery.ids)
         if self._full and len(self._in_hand) <= self._settings.in_hand // 2:
             self._full = False
             self._wake.set()

@@ -2,6 +2,7 @@
 
 What always holds here:
 - all that follows from one attempt (queue states, notice to the sender, journal) is one write;
+- what another process has taken meanwhile is that one's: of it only a success is recorded here;
 - a recipient is finished only by the peer's answer, by a rule, or by time; whatever else happens, it is tried again;
 - a notice (RFC 3464) never answers a null sender and is itself sent with one, so that notices cannot loop;
 - an address of a patient stands in no log and in no journal entry (the journal replaces it by its trace name), and the
@@ -12,9 +13,10 @@ A *delivery* is one message for the recipients of one domain, at most 40: one SM
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from mssante.domain.clock import Clock
@@ -30,14 +32,14 @@ from mssante.store.queue import (
     ASKED,
     QueueItem,
     QueueState,
-    hold,
+    give_back,
     lease_due,
     listing,
     next_due_us,
     record_deferred,
     record_failed,
     record_sent,
-    release,
+    renew,
     show,
 )
 
@@ -107,6 +109,16 @@ class Delivery:
         return [each.item.id for each in self.recipients]
 
     @property
+    def leased_until_us(self) -> int:
+        """When the lease that this was taken with ends."""
+        return min(each.item.due_us or 0 for each in self.recipients)
+
+    def without(self, ids: AbstractSet[int]) -> Delivery | None:
+        """The same for the recipients that are not among `ids`; None when none is left."""
+        left = tuple(each for each in self.recipients if each.item.id not in ids)
+        return replace(self, recipients=left) if left else None
+
+    @property
     def sender(self) -> str:
         """Empty for the null sender."""
         return self.recipients[0].item.sender
@@ -128,9 +140,10 @@ class Delivery:
 class Deliveries:
     """The courier's door to the store.
 
-    `owner` names the holder of leases: processes that serve the same store at once need different ones. `hostname` and
-    `domains` are ours. Times with `_s` are seconds: `lease_s` until a lease of a dead process may be taken by another
-    one, `trust_patience_s` how long a question of trust may last, `delay_s` when senders are told of a delay.
+    `owner` names the holder of leases: processes that serve the same store at once need different ones, and one that is
+    started again its own; by default ours on this machine. `hostname` and `domains` are ours. Times with `_s` are
+    seconds: `lease_s` until a lease of a dead process may be taken by another one, `trust_patience_s` how long a
+    question of trust may last, `delay_s` when senders are told of a delay.
     """
 
     def __init__(
@@ -149,7 +162,7 @@ class Deliveries:
         self._store = store
         self._clock = clock
         self._notices = Notices(store, hostname=hostname, domains=domains)
-        self._owner = owner or hostname
+        self._owner = owner or f"{hostname} on {socket.gethostname()}"
         self._schedule = schedule
         self._lease_us = lease_s * 1_000_000
         self._trust_patience_us = trust_patience_s * 1_000_000
@@ -187,9 +200,21 @@ class Deliveries:
             for start in range(0, len(recipients), MOST_RECIPIENTS)
         ]
 
+    @property
+    def renewal_us(self) -> int:
+        """How often leases are renewed: twice may fail before one ends."""
+        return self._lease_us // 3
+
+    async def renew(self, ids: Sequence[int]) -> tuple[AbstractSet[int], int]:
+        """Prolongs leases: those of `ids` that are not ours any more and must not be tried, and the new end of the
+        others."""
+        until_us = self._clock.now_us() + self._lease_us
+        kept = await self._store.write(renew, self._owner, ids, until_us, durable=False)
+        return set(ids) - kept, until_us
+
     async def give_back(self, ids: Sequence[int]) -> None:
         """Ends leases without an attempt: due at once."""
-        await self._store.write(_give_back, ids)
+        await self._store.write(give_back, self._owner, ids)
 
     async def body(self, delivery: Delivery) -> AsyncIterator[bytes]:
         """The octets to send, in pieces of bounded size. Raises StoreError when they cannot be read."""
@@ -210,7 +235,7 @@ class Deliveries:
         ]
         reports = [_report(fate, now_us) for fate in fates if self._tells(fate)]
         if not reports:
-            await self._store.write(_settle, delivery, fates, None)
+            await self._store.write(_settle, self._owner, delivery, fates, None)
             return
         pending, notice = self._notices.prepare(
             delivery.sender,
@@ -221,10 +246,10 @@ class Deliveries:
             now_us=now_us,
         )
         try:
-            await self._store.write(_settle, delivery, fates, notice, contents=(pending,))
+            await self._store.write(_settle, self._owner, delivery, fates, notice, contents=(pending,))
         except BalRefused:
             # The sender's mailbox was closed at this very moment: there is nobody to tell any more.
-            await self._store.write(_settle, delivery, fates, None)
+            await self._store.write(_settle, self._owner, delivery, fates, None)
 
     def _fate(self, item: QueueItem, attempt: Attempt, now_us: int) -> _Fate:
         if attempt.result is Result.SENT:
@@ -255,6 +280,10 @@ class Deliveries:
             return await self._store.read_content(delivery.stored.content, 0, length)
         except ContentError:
             return b""
+
+
+_DONE = (Outcome.HANDED_ON, Outcome.RELAYED)
+"""Outcomes that hold whoever has the recipient now: the peer has the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,23 +336,17 @@ def _reclaim(tx: Tx, owner: str) -> int:
     while items := listing(tx.conn, QueueState.LEASED, after_id=after):
         ids += [item.id for item in items if item.lease_owner == owner]
         after = items[-1].id
-    return _give_back(tx, ids) if ids else 0
+    return give_back(tx, owner, ids) if ids else 0
 
 
-def _give_back(tx: Tx, ids: Sequence[int]) -> int:
-    """Leased to due at once, by way of held: an attempt that was not made is not counted."""
-    leased = [id_ for id_ in ids if show(tx.conn, id_).state is QueueState.LEASED]
-    hold(tx, leased)
-    return release(tx, leased)
-
-
-def _settle(tx: Tx, delivery: Delivery, fates: Sequence[_Fate], notice: PreparedNotice | None) -> None:
+def _settle(tx: Tx, owner: str, delivery: Delivery, fates: Sequence[_Fate], notice: PreparedNotice | None) -> None:
     """One write for the outcomes of one attempt. The notice comes first: a failure may erase the message."""
-    if notice is not None:
-        tell(tx, notice, actor="smtp_out")
     groups: dict[tuple[Outcome, Attempt, int], list[QueueItem]] = {}
     for fate in fates:
-        groups.setdefault((fate.outcome, fate.attempt, fate.next_us), []).append(fate.item)
+        if fate.outcome in _DONE or not _another_has(tx, owner, fate.item.id):
+            groups.setdefault((fate.outcome, fate.attempt, fate.next_us), []).append(fate.item)
+    if notice is not None and groups:
+        tell(tx, notice, actor="smtp_out")
     for (outcome, attempt, next_us), items in groups.items():
         ids = [item.id for item in items]
         match outcome:
@@ -333,8 +356,7 @@ def _settle(tx: Tx, delivery: Delivery, fates: Sequence[_Fate], notice: Prepared
             case Outcome.DELAYED:
                 action = "delivery.deferred"
                 # What the operator holds since the attempt began stays held.
-                ids = [id_ for id_ in ids if show(tx.conn, id_).state is not QueueState.HELD]
-                record_deferred(tx, ids, attempt.text, next_us)
+                record_deferred(tx, sorted(renew(tx, owner, ids, next_us)), attempt.text, next_us)
             case _:
                 action = "delivery.sent"
                 record_sent(tx, ids, attempt.text)
@@ -347,3 +369,8 @@ def _settle(tx: Tx, delivery: Delivery, fates: Sequence[_Fate], notice: Prepared
             status=attempt.status,
             peer=attempt.peer,
         )
+
+
+def _another_has(tx: Tx, owner: str, id_: int) -> bool:
+    item = show(tx.conn, id_)
+    return item.state is QueueState.LEASED and item.lease_owner != owner

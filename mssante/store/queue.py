@@ -3,7 +3,8 @@
 Always true here: an item is queued, leased (somebody is trying, until the lease ends), held (by the operator) or
 finished (sent, failed, dropped) for good; `due_us` says when an unfinished, unheld item may be taken and is empty
 otherwise, so a lease that its owner does not answer for simply becomes due again; whoever leases an item alone may
-try it until then. Addresses, replies and ORCPT are sealed; the recipient's domain stands in clear.
+try it until then, and nobody prolongs or ends the lease of another. Addresses, replies and ORCPT are sealed; the
+recipient's domain stands in clear.
 """
 
 from collections.abc import Sequence
@@ -114,6 +115,13 @@ _LEASE_DOMAIN = (
     .values(_LEASE)
     .returning(*_COLUMNS)
 )
+_MINE = _table.c.id.in_(_IDS), _table.c.state == "leased", _table.c.lease_owner == bindparam("owner")
+_RENEW = update(_table).where(*_MINE).values(due_us=bindparam("until")).returning(_table.c.id)
+_GIVE_BACK = (
+    update(_table)
+    .where(*_MINE)
+    .values(state="queued", due_us=bindparam("now"), lease_owner=None, changed_us=bindparam("now"))
+)
 _END = (
     update(_table)
     .where(_table.c.id.in_(_IDS), _OPEN)
@@ -178,6 +186,18 @@ def lease_due(tx: Tx, owner: str, limit: int, lease_us: int, domain: str | None 
     else:
         rows = tx.conn.execute(_LEASE_DOMAIN, values | {"of_domain": domain}).all()
     return sorted((_item(tx.keys, row) for row in rows), key=lambda item: item.id)
+
+
+def renew(tx: Tx, owner: str, ids: Sequence[int], until_us: int) -> set[int]:
+    """Prolongs the leases of `owner` to `until_us`. Those of `ids` that it still has: the others were taken by another
+    process after they ended, held, dropped or finished meanwhile, and must not be tried by `owner`."""
+    return set(tx.conn.execute(_RENEW, {"ids": list(ids), "owner": owner, "until": until_us}).scalars())
+
+
+def give_back(tx: Tx, owner: str, ids: Sequence[int]) -> int:
+    """Ends leases of `owner` without an attempt: due at once. How many of `ids` it still had."""
+    tx.hint("queue")
+    return int(tx.conn.execute(_GIVE_BACK, {"ids": list(ids), "owner": owner, "now": tx.now_us}).rowcount)
 
 
 def record_sent(tx: Tx, ids: Sequence[int], reply: str) -> None:

@@ -15,7 +15,7 @@ from mssante.domain.dsn import Notify
 from mssante.domain.ins import ins_key
 from mssante.services.deliver import Attempt, Deliveries, Delivery
 from mssante.store import StoreUnavailable
-from mssante.store.queue import QueueState, lease_due
+from mssante.store.queue import QueueState
 from tests.smtp_out.conftest import World
 from tests.smtp_out.office import (
     CLINIQUE,
@@ -415,44 +415,7 @@ async def test_dns_that_does_not_answer_is_temporary(office: Office) -> None:
     assert item.last_reply.startswith("451 4.4.3 ")
 
 
-# -- leases, limits, ends ----------------------------------------------------------------------------------------
-
-
-async def test_what_a_dead_process_had_in_hand_is_taken_up_at_once(office: Office, world: World) -> None:
-    await office.post(A)
-    assert len(await office.deliveries().lease(10, set())) == 1
-    peer = Peer(world.server())
-    async with scripted(peer.talk) as office.routes[CLINIQUE], office.courier():
-        items = await office.until(finished)
-    assert len(peer.received) == 1
-    assert [item.attempts for item in items] == [1]
-
-
-async def test_another_process_waits_for_the_end_of_the_lease(office: Office, world: World) -> None:
-    await office.post(A)
-    await office.store.write(lease_due, "another process", 10, 900_000_000)
-    peer = Peer(world.server())
-    async with scripted(peer.talk) as office.routes[CLINIQUE], office.courier():
-        await office.later(899)
-        await office.post(B)
-        await office.until(lambda items: items[1].state is QueueState.SENT)
-        assert (await office.states())[0] is QueueState.LEASED
-        await office.later(1)
-        await office.until(finished)
-    assert [each.recipients for each in peer.received] == [[B], [A]]
-
-
-async def test_a_lease_that_ends_during_a_transfer_does_not_send_twice(office: Office, world: World) -> None:
-    peer = Peer(world.server(), hold=asyncio.Event())
-    async with scripted(peer.talk) as office.routes[CLINIQUE], office.courier():
-        await office.post(A)
-        await peer.has_content.wait()
-        await office.later(office.lease_s)
-        await office.until(lambda items: (items[0].due_us or 0) > office.clock.now_us())
-        assert peer.hold is not None
-        peer.hold.set()
-        await office.until(finished)
-    assert len(peer.received) == 1
+# -- limits, ends ----------------------------------------------------------------------------------------------------
 
 
 async def test_a_short_hand_empties_a_long_queue(office: Office, world: World) -> None:

@@ -322,3 +322,43 @@ async def test_the_operator_s_wish_and_new_mail_are_heard(store: Store, deliveri
     await store.write(lease_due, "somebody", 1, 1)
     await post(store, B)
     assert heard == []
+
+
+@pytest.mark.parametrize("attempt", [LATER, NEVER])
+async def test_what_another_process_has_now_is_left_to_it(
+    store: Store, clock: FakeClock, bal_id: int, attempt: Attempt
+) -> None:
+    await post(store, A)
+    slow, other = made(store, clock, "slow"), made(store, clock, "other")
+    delivery = await taken(slow)
+    clock.advance(900)
+    (taken_over,) = await other.lease(10, set())
+    assert (await slow.renew(delivery.ids))[0] == set(delivery.ids)
+    await slow.settle(delivery, [attempt])
+    await slow.give_back(delivery.ids)
+    (item,) = await items(store)
+    assert (item.state, item.lease_owner, item.attempts) == (QueueState.LEASED, "other", 0)
+    assert await inbox(store, bal_id) == []
+    await other.settle(taken_over, [SENT])
+    assert (await items(store))[0].state is QueueState.SENT
+
+
+async def test_what_was_sent_is_sent_whoever_has_it_now(store: Store, clock: FakeClock, bal_id: int) -> None:
+    await post(store, A)
+    slow, other = made(store, clock, "slow"), made(store, clock, "other")
+    delivery = await taken(slow)
+    clock.advance(900)
+    (taken_over,) = await other.lease(10, set())
+    await slow.settle(delivery, [SENT])
+    await other.settle(taken_over, [LATER])
+    assert (await items(store))[0].state is QueueState.SENT
+
+
+async def test_a_renewed_lease_is_nobody_elses(store: Store, clock: FakeClock, bal_id: int) -> None:
+    await post(store, A)
+    slow, other = made(store, clock, "slow"), made(store, clock, "other")
+    delivery = await taken(slow)
+    clock.advance(899)
+    assert await slow.renew(delivery.ids) == (set(), clock.now_us() + 900_000_000)
+    clock.advance(899)
+    assert await other.lease(10, set()) == []

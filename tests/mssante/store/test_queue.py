@@ -16,6 +16,7 @@ from mssante.store.queue import (
     drop,
     due_domains,
     enqueue,
+    give_back,
     hold,
     lease_due,
     listing,
@@ -26,6 +27,7 @@ from mssante.store.queue import (
     record_failed,
     record_sent,
     release,
+    renew,
     retry,
     show,
 )
@@ -212,3 +214,35 @@ async def test_the_queue_is_hinted(store: Store) -> None:
 
     await store.write(accept, contents=(content,))
     assert woken == [True]
+
+
+def test_a_lease_is_prolonged_by_its_owner_alone(store: Store, clock: FakeClock) -> None:
+    send(store, "a@un.test", "b@un.test", "c@un.test", "d@un.test")
+    a, b, c, d = (item.id for item in lease(store, "one"))
+    store.write_now(hold, [b])
+    store.write_now(record_sent, [c], "250 ok")
+    later = clock.now_us() + 3 * MINUTE
+    assert store.write_now(renew, "two", [a, b, c, d], later) == set()
+    assert store.write_now(renew, "one", [a, b, c], later) == {a}
+    clock.advance(60)
+    assert [item.id for item in lease(store, "two")] == [d]
+    assert store.write_now(renew, "one", [a, d], later) == {a}
+    assert store.read_now(show, d).lease_owner == "two"
+    assert store.write_now(renew, "one", [], later) == set()
+
+
+def test_a_lease_is_given_back_by_its_owner_alone(store: Store, clock: FakeClock) -> None:
+    send(store, "a@un.test", "b@un.test", "c@un.test")
+    a, b, c = (item.id for item in lease(store, "one"))
+    store.write_now(hold, [b])
+    assert store.write_now(give_back, "two", [a, b, c]) == 0
+    assert store.write_now(give_back, "one", [a, b]) == 1
+    given = store.read_now(show, a)
+    assert (given.state, given.due_us, given.attempts, given.lease_owner) == (
+        QueueState.QUEUED,
+        clock.now_us(),
+        0,
+        None,
+    )
+    assert store.read_now(show, b).state is QueueState.HELD
+    assert [item.id for item in lease(store, "two")] == [a]
