@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -25,7 +25,7 @@ from imap.session import Session
 from imap.values import Fetch
 from imap.view import View, compact, partial
 from mssante.domain import flags
-from mssante.services.messages import Loaded
+from mssante.services.messages import Loaded, Message
 
 _FLAGS_BATCH: Final = 1000
 _CARDS_BATCH: Final = 250
@@ -36,6 +36,18 @@ _OF_VIEW: Final = frozenset({Kind.UID, Kind.FLAGS, Kind.MODSEQ, Kind.EMAILID, Ki
 """What needs nothing but the view."""
 
 
+_CARDS: Final[dict[Kind, Callable[[Message], bytes]]] = {
+    Kind.ENVELOPE: lambda message: b"ENVELOPE " + message.card.envelope,
+    Kind.SIZE: lambda message: b"RFC822.SIZE %d" % message.size,
+    Kind.INTERNALDATE: lambda message: b"INTERNALDATE " + responses.date_time(message.internal_us),
+    Kind.BODYSTRUCTURE: lambda message: b"BODYSTRUCTURE " + message.card.bodystructure,
+    Kind.BODY: lambda message: b"BODY " + message.card.body,
+}
+"""What needs the card and no content."""
+_MANY: Final = 2000
+"""Messages from which on a FETCH is a walk through the mailbox, of which nothing is remembered."""
+
+
 class _Plan(msgspec.Struct, frozen=True):
     """What a FETCH needs, from its items."""
 
@@ -44,6 +56,8 @@ class _Plan(msgspec.Struct, frozen=True):
     header: bool
     content: bool
     seen: bool
+    cards: bool
+    remember: bool
 
     @property
     def batch(self) -> int:
@@ -51,7 +65,7 @@ class _Plan(msgspec.Struct, frozen=True):
 
 
 @lru_cache(maxsize=512)
-def _plan(items: tuple[Item, ...], uid: bool) -> _Plan:
+def _plan(items: tuple[Item, ...], uid: bool, many: bool) -> _Plan:
     rest = tuple(item for item in items if item != UID_ITEM)
     ordered = (UID_ITEM, *rest) if uid or len(rest) < len(items) else rest
     header = content = False
@@ -66,7 +80,8 @@ def _plan(items: tuple[Item, ...], uid: bool) -> _Plan:
             header |= of_header
             content |= not of_header
     message = any(item.kind not in _OF_VIEW for item in items)
-    return _Plan(ordered, message, header, content, any(item.seen for item in items))
+    cards = all(item.kind in _OF_VIEW or item.kind in _CARDS for item in items)
+    return _Plan(ordered, message, header, content, any(item.seen for item in items), cards, not many)
 
 
 async def fetch(session: Session, value: Fetch) -> bytes:
@@ -87,7 +102,7 @@ async def fetch(session: Session, value: Fetch) -> bytes:
         vanished = view.vanished(expunged, value.ranges)
         if vanished:
             session.wire.write(responses.vanished(compact(vanished), earlier=True))
-    plan = _plan(items, value.uid)
+    plan = _plan(items, value.uid, len(places) > _MANY)
     missing = False
     for start in range(0, len(places), plan.batch):
         batch = places[start : start + plan.batch]
@@ -146,8 +161,12 @@ async def _tell_messages(session: Session, view: View, places: Sequence[int], pl
             newly_seen = {place for place in unseen if listing.flags[place] & flags.SEEN}
     uids = [listing.uids[place] for place in places]
     ids = [listing.message_ids[place] for place in places]
-    loaded = await own.load(view.folder_id, uids, ids, header=plan.header, content=plan.content)
+    loaded = await own.load(view.folder_id, uids, ids, header=plan.header, content=plan.content, remember=plan.remember)
     complete = True
+    if plan.cards and not newly_seen:
+        pairs = [(place, found.message) for place, found in zip(places, loaded, strict=True) if found is not None]
+        session.wire.write(_card_lines(view, pairs, items))
+        return len(pairs) == len(places)
     for place, found in zip(places, loaded, strict=True):
         if found is None:
             complete = False
@@ -159,6 +178,19 @@ async def _tell_messages(session: Session, view: View, places: Sequence[int], pl
         if session.wire.full:
             await session.wire.breathe()
     return complete
+
+
+def _card_lines(view: View, pairs: Sequence[tuple[int, Message]], items: Sequence[Item]) -> bytes:
+    """Answers that need nothing but view and cards, for many messages at once."""
+    writers = [_CARDS.get(item.kind) for item in items]
+    lines = []
+    for place, message in pairs:
+        words = [
+            write(message) if write is not None else _small(view, place, item)
+            for write, item in zip(writers, items, strict=True)
+        ]
+        lines.append(b"* %d FETCH (%b)\r\n" % (place + 1, b" ".join(words)))
+    return b"".join(lines)
 
 
 async def _tell(session: Session, view: View, place: int, found: Loaded, items: tuple[Item, ...]) -> None:
@@ -191,15 +223,7 @@ async def _tell(session: Session, view: View, place: int, found: Loaded, items: 
             line = await octets.tell_binary(session, view, place, found, item, line + item.label)
         elif kind is Kind.PREVIEW:
             line += b"PREVIEW " + await preview(session.own, view, place, found, lazy=item.lazy)
-        elif kind is Kind.ENVELOPE:
-            line += b"ENVELOPE " + message.card.envelope
-        elif kind is Kind.SIZE:
-            line += b"RFC822.SIZE %d" % message.size
-        elif kind is Kind.INTERNALDATE:
-            line += b"INTERNALDATE " + responses.date_time(message.internal_us)
-        elif kind is Kind.BODYSTRUCTURE:
-            line += b"BODYSTRUCTURE " + message.card.bodystructure
         else:
-            line += b"BODY " + message.card.body
+            line += _CARDS[kind](message)
         line += b" "
     session.wire.write((line[:-1] if line.endswith(b" ") else line) + b")\r\n")

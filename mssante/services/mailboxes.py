@@ -177,9 +177,13 @@ class Account:
         *,
         header: bool = False,
         content: bool = False,
+        remember: bool = True,
     ) -> list[Loaded | None]:
         """See `Messages.load`."""
-        return await _told(self._mailboxes.messages.load(folder_id, uids, message_ids, header=header, content=content))
+        messages = self._mailboxes.messages
+        return await _told(
+            messages.load(folder_id, uids, message_ids, header=header, content=content, remember=remember)
+        )
 
     async def read(self, folder_id: int, uid: int, message: Message, start: int, length: int) -> bytes:
         """Octets of a message's content. MailboxRefused (EXPUNGED) when the message was erased meanwhile."""

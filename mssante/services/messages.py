@@ -17,7 +17,7 @@ import msgspec
 
 from mssante.mime.card import Card
 from mssante.store import Conn, ContentError, ContentRef, Store
-from mssante.store.mail import MessageRow, rows
+from mssante.store.columns import messages as stored
 
 CHUNK: Final = 65536
 """Octets of content read at once."""
@@ -69,10 +69,11 @@ class Messages:
         *,
         header: bool = False,
         content: bool = False,
+        remember: bool = True,
     ) -> list[Loaded | None]:
         """The messages at these places of a folder, in the order given; None for those that are gone from the store.
         At most a few hundred at once. `header`: with their header blocks; `content`: with the contents that are
-        small."""
+        small. `remember` False: a reader of very many, who would drive out what others read again."""
         known = self._known
         missing = [
             uid
@@ -83,7 +84,8 @@ class Messages:
         if missing:
             for message in await self._store.read(self._rows, folder_id, missing, header):
                 found[message.id] = message
-                self._remember(message)
+                if remember:
+                    self._remember(message)
         messages = [found.get(message_id) or known.get(message_id) for message_id in message_ids]
         if not content:
             return [None if message is None else Loaded(message, None) for message in messages]
@@ -92,10 +94,12 @@ class Messages:
 
     def _rows(self, conn: Conn, folder_id: int, uids: Sequence[int], header: bool) -> list[Message]:
         messages = []
-        for row in rows(conn, folder_id, uids):
-            message = _message(row)
+        for one in stored(conn, folder_id, uids):
+            message = Message(
+                one.message_id, one.internal_us, one.size, one.prepend, Card.decode(one.card), one.content
+            )
             if header:
-                message.header = row.prepend + self._store.contents.read(row.content, 0, message.card.header_length)
+                message.header = one.prepend + self._store.contents.read(one.content, 0, message.card.header_length)
             messages.append(message)
         return messages
 
@@ -146,7 +150,3 @@ class Messages:
             message = self._known.pop(message_id, None)
             if message is not None:
                 self._held -= message.octets
-
-
-def _message(row: MessageRow) -> Message:
-    return Message(row.message_id, row.internal_us, row.size, row.prepend, Card.decode(row.card), row.content)

@@ -4,16 +4,23 @@ Always true here: columns are in uid order and of one length; rows are held a pa
 """
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, bindparam, func, select
 
 from mssante.domain.flags import DELETED
+from mssante.store.contents import ContentRef
+from mssante.store.engines import keys_of
+from mssante.store.mail import rows
+from mssante.store.messages import MESSAGE_COLUMNS, unseal_facts
 from mssante.store.prepared import Prepared
 from mssante.store.schema import entry, message
 
+_FEW: Final = 16
+"""Messages from which on a run is worth it."""
 _PAGE: Final = 10_000
 """Rows that are held at once."""
 
@@ -75,6 +82,45 @@ def columns(conn: Connection, folder_id: int) -> Columns:
             above = uids[-1]
         if len(rows) < _PAGE:
             return made
+
+
+_RUN = Prepared(
+    select(entry.c.uid, entry.c.internal_us, *MESSAGE_COLUMNS)
+    .join_from(entry, message, entry.c.message_id == message.c.id)
+    .where(
+        entry.c.folder_id == bindparam("folder"),
+        entry.c.uid >= bindparam("first_uid"),
+        entry.c.uid <= bindparam("last_uid"),
+    )
+    .order_by(entry.c.uid)
+)
+
+
+class Stored(NamedTuple):
+    """What is the same for all entries of a message; prepend and card are decrypted."""
+
+    message_id: int
+    internal_us: int
+    size: int
+    prepend: bytes
+    card: bytes
+    content: ContentRef
+
+
+def messages(conn: Connection, folder_id: int, uids: Sequence[int]) -> list[Stored]:
+    """The messages at these uids (ascending), those that are gone left out. Uids that lie close together are read in
+    one run over the folder."""
+    if len(uids) < _FEW or uids[-1] - uids[0] > 4 * len(uids):
+        found = rows(conn, folder_id, uids)
+        return [Stored(one.message_id, one.internal_us, one.size, one.prepend, one.card, one.content) for one in found]
+    keys, wanted = keys_of(conn), frozenset(uids)
+    made = []
+    run = {"folder": folder_id, "first_uid": uids[0], "last_uid": uids[-1]}
+    for uid, internal_us, message_id, _, size, sealed, *ref in _RUN.rows(conn, run):
+        if uid in wanted:
+            content = ContentRef(*ref)
+            made.append(Stored(message_id, internal_us, size, *unseal_facts(keys, content.content_id, sealed), content))
+    return made
 
 
 def weight(conn: Connection, folder_id: int) -> Weight:
