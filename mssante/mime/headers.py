@@ -48,9 +48,9 @@ def split_fields(header: bytes, wanted: frozenset[bytes]) -> dict[bytes, list[by
     """The unfolded, stripped values of the `wanted` fields (lower-case names), in order of appearance."""
     found: dict[bytes, list[bytes]] = {}
     for line in unfold(header).split(b"\n"):
-        name, _, value = line.partition(b":")
+        name, colon, value = line.partition(b":")
         key = name.rstrip().lower()
-        if key in wanted:
+        if colon and key in wanted:
             found.setdefault(key, []).append(value.strip())
     return found
 
