@@ -154,6 +154,28 @@ def delegate(
 
 
 @app.command()
+def load(
+    context: typer.Context,
+    address: AddressArgument,
+    source: Annotated[Path, typer.Option("--from", metavar="PATH", help="A Maildir, or an mbox file.")],
+) -> None:
+    """Bring an existing Maildir (with its subfolders) or mbox into the mailbox; loading it twice stores it twice."""
+    from imap.mailbox_names import NameFault, decode
+    from mssante.services.bals import known_bal
+    from mssante.services.loading import ArchiveError, load_archive, read_archive
+
+    settings, wanted = settings_of(context), address_of(address)
+    with open_store(settings) as store:
+        bal = store.read_now(known_bal, wanted)
+        try:
+            done = load_archive(store, bal, read_archive(source, decode), actor())
+        except (ArchiveError, NameFault) as fault:
+            raise Failure(f"{fault}: correct it, or load the rest from elsewhere", USAGE) from None
+    for folder, count in sorted(done.items()):
+        say(f"{folder}: {count} messages")
+
+
+@app.command()
 def password(context: typer.Context, address: AddressArgument, password_stdin: PasswordStdin = False) -> None:
     """Set the password; sign-ins with the old one end at once."""
     from mssante.services.bals import change_password
