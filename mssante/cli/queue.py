@@ -1,17 +1,34 @@
 """`mssante queue`: the mail that goes to other operators."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mssante.cli.frame import USAGE, Failure, Json, actor, details, iso, listing, open_store, say, settings_of
+from mssante.cli.frame import (
+    USAGE,
+    Failure,
+    Json,
+    actor,
+    details,
+    iso,
+    listing,
+    open_store,
+    say,
+    settings_of,
+    show_json,
+)
 
 if TYPE_CHECKING:
+    from mssante.services.delivery_journal import Line
     from mssante.store.queue import QueueItem
 
 app = typer.Typer(help="The mail that goes to other operators.", no_args_is_help=True)
+
+_NUMBER = re.compile(r"[0-9]{1,15}")
+"""Of an item; identifiers of messages have sixteen digits."""
 
 Id = Annotated[int, typer.Argument(metavar="ID", help="Number of the item, as queue list shows it.")]
 
@@ -32,15 +49,50 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command()
-def show(context: typer.Context, item: Id, as_json: Json = False) -> None:
-    """One item, finished ones too, with the last answer it got."""
+def show(
+    context: typer.Context,
+    item: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="Number of the item, or the identifier of the message: in its Received field and its 250.",
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """What became of one item, or of a message for each recipient elsewhere: finished ones too, step by step."""
+    from mssante.services.delivery_journal import line_of, lines_of
     from mssante.store.queue import show as one
 
     settings = settings_of(context)
     with open_store(settings) as store:
-        found = store.read_now(one, item)
-    more = {"lease_owner": found.lease_owner, "envid": found.envid, "ret": found.ret, "orcpt": found.orcpt}
-    details({**_row(found), **more, "changed": iso(found.changed_us), "message_id": found.message_id}, as_json)
+        if not _NUMBER.fullmatch(item):
+            accepted, lines = store.read_now(lines_of, item)
+        else:
+            line = store.read_now(lambda conn: line_of(conn, one(conn, int(item))))
+    if _NUMBER.fullmatch(item):
+        found = line.item
+        more = {"lease_owner": found.lease_owner, "envid": found.envid, "ret": found.ret, "orcpt": found.orcpt}
+        ids = {"message_id": found.message_id, "accepted_as": found.accepted_as}
+        record = {**_row(found), **more, "changed": iso(found.changed_us), **ids, "outcome": line.outcome}
+        details({**record, "history": _history(line)} if as_json else record, as_json)
+        if not as_json:
+            say("")
+            listing(_history(line), as_json)
+        return
+    local = accepted.detail.get("local", 0)
+    head = {
+        "accepted_as": item,
+        "accepted": iso(accepted.at_us),
+        "sender": accepted.detail.get("sender"),
+        "here": local,
+    }
+    if as_json:
+        show_json({**head, "recipients": [{**_short(line), "history": _history(line)} for line in lines]})
+        return
+    details(head, as_json)
+    say("")
+    listing([_short(line) for line in lines], as_json)
 
 
 @app.command()
@@ -125,3 +177,22 @@ def _row(item: "QueueItem") -> dict[str, Any]:
         "expires": iso(item.expires_us),
         "last_reply": item.last_reply,
     }
+
+
+def _short(line: "Line") -> dict[str, Any]:
+    item = line.item
+    return {
+        "id": item.id,
+        "recipient": item.recipient,
+        "outcome": line.outcome,
+        "attempts": item.attempts,
+        "changed": iso(line.history[-1].at_us if line.history else item.changed_us),
+        "last_reply": item.last_reply,
+    }
+
+
+def _history(line: "Line") -> list[dict[str, Any]]:
+    return [
+        {"at": iso(event.at_us), "what": event.what, "status": event.status, "why": event.why, "peer": event.peer}
+        for event in line.history
+    ]

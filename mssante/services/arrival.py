@@ -368,7 +368,17 @@ def _accept(tx: Tx, commit: _Commit) -> Stored:
         # One answer serves all recipients: the peer comes back, and RCPT then tells it which mailbox is closed.
         raise ArrivalRefused(Defer(Rule.STORE_DATABASE, str(closed))) from closed
     if leaving:
-        enqueue(tx, message_id, sender, leaving, envid=mail.envid, ret=mail.ret, expires_us=commit.expires_us)
+        enqueue(
+            tx,
+            message_id,
+            sender,
+            leaving,
+            envid=mail.envid,
+            ret=mail.ret,
+            expires_us=commit.expires_us,
+            accepted_as=commit.id,
+            header_id=commit.headers.message_id,
+        )
     if commit.notice is not None:
         tell(tx, commit.notice, actor=mail.caller.name)
     for patient, state in mail.facts.exchanges_after(commit.headers).items():

@@ -363,7 +363,7 @@ def _settle(tx: Tx, owner: str, delivery: Delivery, fates: Sequence[_Fate], noti
         tx.journal(
             action,
             actor="smtp_out",
-            object=f"message {delivery.message_id}",
+            object=delivery.recipients[0].item.traced_as,
             recipients=[item.recipient for item in items],
             cause=attempt.cause,
             status=attempt.status,

@@ -7,12 +7,13 @@ try it until then, and nobody prolongs or ends the lease of another. Addresses, 
 recipient's domain stands in clear.
 """
 
+import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import BindParameter, Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from mssante.domain.address import Address
 from mssante.domain.dsn import DEFAULT, Notify
@@ -43,7 +44,8 @@ class QueueRecipient(msgspec.Struct, frozen=True):
 
 class QueueItem(msgspec.Struct, frozen=True):
     """One recipient of one message. `sender` "" is the null sender; `message_id` is None once the message is erased;
-    `due_us` None: finished or held; `last_reply` what the last try got."""
+    `due_us` None: finished or held; `last_reply` what the last try got; `accepted_as` the identifier that the sender
+    was told, None of notices and of items older than the column."""
 
     id: int
     message_id: int | None
@@ -62,6 +64,12 @@ class QueueItem(msgspec.Struct, frozen=True):
     created_us: int
     expires_us: int
     changed_us: int
+    accepted_as: str | None = None
+
+    @property
+    def traced_as(self) -> str:
+        """The object of its journal entries."""
+        return self.accepted_as or f"message {self.message_id}"
 
 
 class DueDomain(msgspec.Struct, frozen=True):
@@ -72,6 +80,9 @@ class DueDomain(msgspec.Struct, frozen=True):
 
 ASKED = "asked"
 """Key of the hint that tells of the operator's wish to have mail tried at once, peers that were down included."""
+
+MOST_OF_ONE = 1000
+"""Items looked at as those of one message."""
 
 _table = queue_item
 _COLUMNS = tuple(
@@ -88,7 +99,17 @@ _COLUMNS = tuple(
             "attempts",
             "lease_owner",
         ),
-        *("sealed_reply", "notify", "sealed_orcpt", "envid", "ret", "created_us", "expires_us", "changed_us"),
+        *(
+            "sealed_reply",
+            "notify",
+            "sealed_orcpt",
+            "envid",
+            "ret",
+            "created_us",
+            "expires_us",
+            "changed_us",
+            "accepted_as",
+        ),
     )
 )
 _IDS: BindParameter[int] = bindparam("ids", expanding=True)
@@ -146,8 +167,11 @@ def enqueue(
     envid: str = "",
     ret: str = "",
     expires_us: int,
+    accepted_as: str | None = None,
+    header_id: str = "",
 ) -> None:
-    """One item for each recipient, due at once."""
+    """One item for each recipient, due at once. `accepted_as` is what the sender was told, `header_id` the Message-ID:
+    what reports of the message may name it by (`told_of`)."""
     seal = tx.keys.seal
     sealed_sender = seal(sender.encode())
     tx.conn.execute(
@@ -170,6 +194,8 @@ def enqueue(
                 "created_us": tx.now_us,
                 "expires_us": expires_us,
                 "changed_us": tx.now_us,
+                "accepted_as": accepted_as,
+                "header_id": _digest(header_id) if header_id else None,
             }
             for one in recipients
         ],
@@ -285,6 +311,34 @@ def of_message(conn: Connection, message_id: int) -> list[QueueItem]:
     keys = keys_of(conn)
     query = select(*_COLUMNS).where(_table.c.message_id == message_id).order_by(_table.c.id)
     return [_item(keys, row) for row in conn.execute(query)]
+
+
+def of_accepted(conn: Connection, accepted_as: str) -> list[QueueItem]:
+    """All items of the message that its sender was told this identifier of."""
+    return _where(conn, _table.c.accepted_as == accepted_as)
+
+
+def told_of(conn: Connection, sender: str, *, envid: str = "", header_id: str = "") -> list[QueueItem]:
+    """The items that a report to `sender` is about: its message by ENVID (as it was given, xtext), or else by
+    Message-ID. Sent by another: none."""
+    found: list[QueueItem] = []
+    if envid:
+        found = _where(conn, _table.c.envid == envid)
+    if not found and header_id:
+        found = _where(conn, _table.c.header_id == _digest(header_id))
+    return [item for item in found if item.sender == sender]
+
+
+def _where(conn: Connection, condition: ColumnElement[bool]) -> list[QueueItem]:
+    """The newest ones first chosen, in the order of their making."""
+    query = select(*_COLUMNS).where(condition).order_by(_table.c.id.desc()).limit(MOST_OF_ONE)
+    keys = keys_of(conn)
+    return [_item(keys, row) for row in reversed(conn.execute(query).all())]
+
+
+def _digest(header_id: str) -> str:
+    """A Message-ID holds whatever a mail program put there: its digest stands in the table."""
+    return hashlib.sha256(header_id.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def next_due_us(conn: Connection) -> int | None:

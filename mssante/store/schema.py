@@ -157,8 +157,13 @@ queue_item = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("expires_us", BigInteger, nullable=False),
     Column("changed_us", BigInteger, nullable=False),
+    Column("accepted_as", Text),
+    Column("header_id", Text),
     Index(None, "due_us", "domain"),
     Index(None, "message_id"),
+    Index(None, "accepted_as"),
+    Index(None, "header_id"),
+    Index(None, "envid"),
     sqlite_autoincrement=True,
 )
 

@@ -6,7 +6,7 @@ from mssante.domain.address import parse_address
 from mssante.store import Store, Tx
 from mssante.store.journal import entries
 from mssante.store.mail import NewMessage, add_message
-from mssante.store.queue import QueueRecipient, enqueue, record_deferred
+from mssante.store.queue import QueueRecipient, enqueue, of_accepted, record_deferred, record_sent
 from tests.mssante.cli.conftest import Operator
 
 TO = ("x@clinique.test", "y@clinique.test")
@@ -78,3 +78,43 @@ def test_hold_release_drop(operator: Operator, store: Store) -> None:
 def test_no_such_item(operator: Operator, command: tuple[str, ...]) -> None:
     ended = operator("queue", command[0], "999", *command[1:])
     assert (ended.code, ended.out, len(ended.lines)) == (1, "", 1)
+
+
+def test_what_became_of_a_message_recipient_by_recipient(operator: Operator, store: Store) -> None:
+    writer = store.contents.begin()
+    writer.write(b"Subject: essai\r\n\r\n.\r\n")
+    content = writer.finish()
+    accepted = "00112233445566ff"
+
+    def queued(tx: Tx) -> None:
+        message_id = add_message(tx, NewMessage(content=content, received_us=tx.now_us, prepend=b"", card=b""))
+        to = [QueueRecipient(parse_address(one)) for one in TO]
+        enqueue(tx, message_id, "a@cabinet.test", to, expires_us=tx.now_us + 10**12, accepted_as=accepted)
+        tx.journal("message.accepted", actor="a", object=accepted, sender="a@cabinet.test", local=1, leaving=2)
+
+    def tried(tx: Tx) -> None:
+        first, second = of_accepted(tx.conn, accepted)
+        record_sent(tx, [first.id], "250 2.0.0 pris")
+        record_deferred(tx, [second.id], "451 4.3.0 later", tx.now_us)
+        for item, action, status in ((first, "sent", "2.0.0"), (second, "deferred", "4.3.0")):
+            said = {"cause": "refused", "status": status, "peer": "mx.clinique.test"}
+            tx.journal(f"delivery.{action}", actor="out", object=accepted, recipients=[item.recipient], **said)
+
+    store.write_now(queued, contents=[content])
+    store.write_now(tried)
+    shown = operator("queue", "show", accepted, "--json").json
+    assert (shown["accepted_as"], shown["sender"], shown["here"]) == (accepted, "a@cabinet.test", 1)
+    lines = [(line["recipient"], line["outcome"], line["last_reply"]) for line in shown["recipients"]]
+    assert lines == [(TO[0], "sent", "250 2.0.0 pris"), (TO[1], "deferred", "451 4.3.0 later")]
+    steps = [[(step["what"], step["status"]) for step in line["history"]] for line in shown["recipients"]]
+    assert steps == [[("accepted", ""), ("sent", "2.0.0")], [("accepted", ""), ("deferred", "4.3.0")]]
+    second = str(shown["recipients"][1]["id"])
+    operator("queue", "hold", second)
+    one = operator("queue", "show", second, "--json").json
+    assert (one["accepted_as"], one["outcome"]) == (accepted, "held")
+    assert [step["what"] for step in one["history"]] == ["accepted", "deferred", "held"]
+    said = operator("queue", "show", accepted).out
+    assert [word in said for word in (accepted, TO[0], "250 2.0.0 pris", "held")] == [True] * 4
+    assert "mx.clinique.test" in operator("queue", "show", second).out
+    missing = operator("queue", "show", "ffffffffffffffff")
+    assert (missing.code, missing.out) == (1, "")

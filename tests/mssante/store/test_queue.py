@@ -1,5 +1,6 @@
 """The outbound queue."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from mssante.store.queue import (
     lease_due,
     listing,
     next_due_us,
+    of_accepted,
     of_message,
     prune_finished,
     record_deferred,
@@ -30,6 +32,7 @@ from mssante.store.queue import (
     renew,
     retry,
     show,
+    told_of,
 )
 from mssante.store.verify import verify
 from tests.mssante.store.made import DOCTOR, MATRICULE, PATIENT, pending
@@ -246,3 +249,28 @@ def test_a_lease_is_given_back_by_its_owner_alone(store: Store, clock: FakeClock
     )
     assert store.read_now(show, b).state is QueueState.HELD
     assert [item.id for item in lease(store, "two")] == [a]
+
+
+def test_items_are_found_by_what_reports_name_them_by(store: Store) -> None:
+    content = pending(store, b"x")
+
+    def accept(tx: Tx) -> None:
+        message_id = add_message(tx, NewMessage(content, tx.now_us, b"", b""))
+        to = [QueueRecipient(parse_address(one)) for one in ("a@un.test", "b@deux.test")]
+        said = {"accepted_as": "0123456789abcdef", "header_id": "<1@cabinet.test>"}
+        enqueue(tx, message_id, DOCTOR, to, envid="QQ+2B1", expires_us=tx.now_us + MINUTE, **said)
+
+    store.write_now(accept, contents=(content,))
+    send(store, "c@un.test")
+    ours = store.read_now(of_accepted, "0123456789abcdef")
+    assert [item.recipient for item in ours] == ["a@un.test", "b@deux.test"]
+    assert {item.traced_as for item in ours} == {"0123456789abcdef"}
+
+    def found(sender: str, envid: str = "", header_id: str = "") -> list[QueueItem]:
+        return store.read_now(partial(told_of, sender=sender, envid=envid, header_id=header_id))
+
+    assert found(DOCTOR, envid="QQ+2B1") == ours
+    assert found(DOCTOR, header_id="<1@cabinet.test>") == ours
+    assert found(DOCTOR, envid="unknown", header_id="<1@cabinet.test>") == ours
+    assert found("somebody@else.test", envid="QQ+2B1", header_id="<1@cabinet.test>") == []
+    assert found(DOCTOR, envid="", header_id="") == []

@@ -9,11 +9,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from mssante.store import Store, StoreError, StoreUnavailable
+from mssante.store import Store, StoreError, StoreUnavailable, Tx
 from mssante.store.journal import verify_chain
+from mssante.store.queue import listing
 from mssante.store.schema import metadata
 from mssante.store.versions import MIGRATIONS, VERSION
 from tests.mssante.store.made import make_bals, open_store
+from tests.mssante.store.test_queue import send
 from tests.support.clock import FakeClock
 from tests.support.postgres import Postgres
 
@@ -122,3 +124,29 @@ def test_sqlite_is_as_careful_as_it_must_be(sqlite_store: Store) -> None:
     assert pragma("foreign_keys") == 1
     assert pragma("secure_delete") == 1
     assert pragma("busy_timeout") == 30_000
+
+
+def test_an_older_store_is_brought_up_with_what_it_holds(
+    store: Store, database_url: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    def as_it_was(tx: Tx) -> None:
+        for name in ("accepted_as", "header_id", "envid"):
+            tx.conn.execute(text(f"DROP INDEX ix_queue_item_{name}"))
+        for name in ("accepted_as", "header_id"):
+            tx.conn.execute(text(f"ALTER TABLE queue_item DROP COLUMN {name}"))
+        tx.conn.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+
+    send(store, "b@clinique.test")
+    store.write_now(as_it_was)
+    store.close()
+    newer = open_store(tmp_path, database_url, clock)
+    try:
+        assert newer.read_now(lambda conn: conn.execute(text("SELECT version_num FROM alembic_version")).scalar()) == (
+            VERSION
+        )
+        (item,) = newer.read_now(listing)
+        assert (item.recipient, item.accepted_as, item.traced_as) == ("b@clinique.test", None, "message 1")
+        assert newer.read_now(verify_chain) is None
+        test_the_migrations_make_the_tables_of_the_schema(newer)
+    finally:
+        newer.close()
