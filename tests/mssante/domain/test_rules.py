@@ -320,6 +320,15 @@ def from_(*addresses: str) -> HeaderFacts:
     return HeaderFacts(from_addresses=addresses)
 
 
+def listed(address: str, *, others: bool = False) -> HeaderFacts:
+    """From that address, its domain listed with the presented certificate, or with another one."""
+    domains = frozenset({parse_address(address).domain})
+    empty: frozenset[str] = frozenset()
+    return HeaderFacts(
+        from_addresses=(address,), from_listed=empty if others else domains, from_others=domains if others else empty
+    )
+
+
 @pytest.mark.parametrize(
     ("speaker", "sender", "headers", "rule"),
     [
@@ -335,9 +344,15 @@ def from_(*addresses: str) -> HeaderFacts:
         (AS_INES, INES, from_(str(INES)), None),
         (AS_INES, INES, from_(str(JEANNE)), Rule.SENDER_HEADER_FROM),
         (LISTED, PAUL, from_(str(PAUL)), None),
-        (LISTED, PAUL, from_(f"autre@{PAUL.domain}"), None),
+        (LISTED, PAUL, from_(f"autre@{PAUL.domain.upper()}"), None),
         (LISTED, PAUL, from_("autre@ailleurs.example"), Rule.SENDER_HEADER_FROM),
-        (LISTED, PAUL, replace(from_("autre@ailleurs.example"), from_listed=frozenset({"ailleurs.example"})), None),
+        (LISTED, PAUL, from_(str(PAUL), "autre@ailleurs.example"), Rule.SENDER_HEADER_FROM),
+        (LISTED, PAUL, from_(f"autre@sous.{PAUL.domain}"), Rule.SENDER_HEADER_FROM),
+        (LISTED, PAUL, from_(f"x@{PAUL.domain}@ailleurs.example"), Rule.SENDER_HEADER_FROM),
+        (LISTED, PAUL, from_(""), Rule.SENDER_HEADER_FROM),
+        (LISTED, PAUL, from_("Paul"), Rule.SENDER_HEADER_FROM),
+        (LISTED, PAUL, listed("autre@ailleurs.example"), None),
+        (LISTED, PAUL, listed("autre@ailleurs.example", others=True), Rule.SENDER_HEADER_FROM),
         (LISTED, PAUL, from_(), None),
         (LISTED, OMAR, from_(str(OMAR)), None),
         (LISTED, OMAR, from_(str(PAUL)), Rule.SENDER_HEADER_FROM),
@@ -345,11 +360,30 @@ def from_(*addresses: str) -> HeaderFacts:
         (LISTED, PAUL, from_(str(OMAR).upper()), Rule.SENDER_HEADER_FROM),
         (LISTED, PAUL, from_(str(PAUL), str(INES)), Rule.SENDER_HEADER_FROM),
         (LISTED, None, from_("mailer-daemon@patient.ailleurs.example"), None),
+        # A notice comes in the name of a host outside the list, not in that of another operator's domain.
+        (LISTED, None, from_("mailer-daemon@mx.clinique.example"), None),
+        (LISTED, None, from_(), None),
+        (LISTED, None, listed("postmaster@clinique.example.mssante.fr"), None),
+        (LISTED, None, listed("postmaster@clinique.example.mssante.fr", others=True), Rule.SENDER_HEADER_FROM),
+        # One Received field more than allowed.
+        (LISTED, PAUL, HeaderFacts(received=30), None),
+        (LISTED, PAUL, HeaderFacts(received=31), Rule.MESSAGE_LOOP),
+        (AS_JEANNE, JEANNE, HeaderFacts(received=31), Rule.MESSAGE_LOOP),
+        (LISTED, None, HeaderFacts(received=31), Rule.MESSAGE_LOOP),
     ],
 )
 def test_data(speaker: Speaker, sender: Address | None, headers: HeaderFacts, rule: Rule | None) -> None:
     transaction = said(speaker, sender, here(JEANNE, exchange=OPEN))
     assert meant(decide_data(transaction, headers)) == rule
+
+
+def test_from_is_not_judged_when_the_operator_sets_so() -> None:
+    """But for patients' domains, which the exchange rules depend on."""
+    lax = replace(CHARTER, header_from_strict=False, max_received=5)
+    transaction = said(LISTED, PAUL, here(JEANNE), charter=lax)
+    assert meant(decide_data(transaction, listed("autre@ailleurs.example", others=True))) is None
+    assert meant(decide_data(transaction, from_(str(OMAR)))) is Rule.SENDER_HEADER_FROM
+    assert meant(decide_data(transaction, HeaderFacts(received=6))) is Rule.MESSAGE_LOOP
 
 
 # --- what a message does to exchanges

@@ -142,6 +142,17 @@ def test_facts_see_every_sender() -> None:
     assert facts.from_addresses == ("a@x.test", "b@x.test")
 
 
+@pytest.mark.parametrize("value", ["", " ", "groupe:;"])
+def test_a_from_without_address_counts_as_one(value: str) -> None:
+    """It can be nobody's, so that the rule refuses it; no From at all claims nobody."""
+    assert header_facts(f"From: {value}\r\n\r\n".encode()).from_addresses == (value.strip(),)
+
+
+def test_facts_count_the_hops() -> None:
+    header = b"Received: from a\r\n by b\r\n" * 3 + b"RECEIVED: from c\r\nX-Received: d\r\nReceived-SPF: none\r\n\r\n"
+    assert header_facts(header).received == 4
+
+
 def test_references_fall_back_to_in_reply_to_and_are_bounded() -> None:
     assert header_facts(b"In-Reply-To: <a@x.test>\r\n\r\n").references == ("<a@x.test>",)
     many = b" ".join(b"<%d@x.test>" % number for number in range(1_000))

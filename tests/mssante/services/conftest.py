@@ -73,12 +73,19 @@ class Cabinet:
         return opened
 
     async def send(
-        self, caller: Caller, sender: str, recipients: Sequence[str], message: bytes, *, piece: int = 0
+        self,
+        caller: Caller,
+        sender: str,
+        recipients: Sequence[str],
+        message: bytes,
+        *,
+        piece: int = 0,
+        notify: str = "",
     ) -> Stored | Refuse | Defer:
         """A whole transaction; ``piece`` cuts the message. Stops at the first refusal."""
         transaction = await self.open(caller, sender)
         for recipient in recipients:
-            verdict = await self.reception.recipient(transaction, parse_address(recipient))
+            verdict = await self.reception.recipient(transaction, parse_address(recipient), notify=notify)
             if not isinstance(verdict, Accept):
                 return verdict
         arrival = self.reception.receive(transaction, TRACE)
@@ -128,6 +135,7 @@ async def cabinet(tmp_path: Path, space: tuple[TrustSpace, TrustSpace], signing_
         sign=signing_key,
         verify=True,
         queue_lifetime_us=1_000_000_000,
+        domains=frozenset({CABINET, PATIENTS}),
     )
     reception = Reception(
         store,
