@@ -3,7 +3,7 @@
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -12,6 +12,8 @@ from tests.imap.made import ALICE, Line, Operator, letter
 
 EXISTS = re.compile(rb"\* (\d+) EXISTS")
 EXPUNGE = re.compile(rb"\* (\d+) EXPUNGE")
+VANISHED = re.compile(rb"\* VANISHED (?:\(EARLIER\) )?([0-9:,]+)")
+HIGHEST = re.compile(rb".* OK \[HIGHESTMODSEQ (\d+)\].*")
 FETCH = re.compile(rb"\* (\d+) FETCH \((?:UID (\d+))?(?: ?FLAGS \(([^)]*)\))?.*\)", re.DOTALL)
 BY_NUMBER = ("FETCH", "STORE", "SEARCH")
 
@@ -23,11 +25,14 @@ class Client:
         self.line = line
         self.uids: list[int | None] = []
         self.flags: dict[int, frozenset[bytes]] = {}
+        self.modseq = 0
 
     async def command(self, text: str) -> bytes:
         lines = await self.line.command(text)
         for line in lines[:-1]:
             self.hear(line, text.split()[0])
+        if found := HIGHEST.fullmatch(lines[-1]):
+            self.modseq = int(found[1])
         return lines[-1]
 
     def hear(self, line: bytes, command: str) -> None:
@@ -40,6 +45,18 @@ class Client:
             uid = self.uids.pop(int(found[1]) - 1)
             if uid is not None:
                 self.flags.pop(uid, None)
+        elif found := VANISHED.fullmatch(line):
+            assert command not in BY_NUMBER, (command, line)
+            for span in found[1].split(b","):
+                first, _, last = span.partition(b":")
+                for uid in range(int(first), int(last or first) + 1):
+                    self.flags.pop(uid, None)
+                    if uid in self.uids:
+                        self.uids.remove(uid)
+                    elif b"EARLIER" not in line:  # one it had not been told the UID of
+                        self.uids.remove(None)
+        elif found := HIGHEST.fullmatch(line):
+            self.modseq = int(found[1])
         elif found := FETCH.fullmatch(line):
             number = int(found[1]) - 1
             if found[2]:
@@ -91,6 +108,27 @@ async def _agree(client: Client, account: Account) -> None:
         assert (b"\\Flagged" in told) == bool(opened.listing.flags[place] & 4)
 
 
+async def _come_back(client: Client, others: Sequence[Client], line: Line, choice: random.Random) -> Client:
+    """A device that knew all its messages loses its connection; others go on; it is told what it missed (RFC 7162
+    §3.2.5)."""
+    await client.command("UID FETCH 1:* (UID FLAGS)")
+    known = [uid for uid in client.uids if uid is not None]
+    await client.line.close()
+    for other in others:
+        await other.act(choice)
+        await other.act(choice)
+    again = Client(line)
+    again.uids, again.flags = list(known), dict(client.flags)
+    await line.sign_in()
+    await again.command("ENABLE QRESYNC")
+    validity = (await line.command("STATUS INBOX (UIDVALIDITY)"))[0].split()[-1].rstrip(b")").decode()
+    told = " " + ",".join(map(str, known)) if known and choice.random() < 0.5 else ""
+    lines = await line.command(f"SELECT INBOX (QRESYNC ({validity} {client.modseq}{told}))")
+    for one in sorted(lines[:-1], key=lambda one: not VANISHED.fullmatch(one)):  # the numbers are those after it
+        again.hear(one, "SELECT")
+    return again
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_sequence_numbers_never_lie(
     seed: int, operator: Operator, connect: Callable[[], Awaitable[Line]]
@@ -102,9 +140,13 @@ async def test_sequence_numbers_never_lie(
     for _ in range(3):
         client = Client(await connect())
         await client.line.sign_in()
+        if not clients:
+            await client.command("ENABLE QRESYNC")
         await client.command("SELECT INBOX")
         clients.append(client)
     for step in range(60):
+        if step % 20 == 19:
+            clients[0] = await _come_back(clients[0], clients[1:], await connect(), choice)
         if choice.random() < 0.2:
             await operator.deliver(letter(step), ALICE)
         if choice.random() < 0.3:  # two at once
