@@ -18,11 +18,15 @@ async def list_(session: Session, value: List) -> bytes:
         session.wire.write(b'* LIST (\\Noselect) "/" ""\r\n')
         return b"OK LIST completed"
     folders = {folder.name: folder for folder in await session.own.folders()}
+    asked = value.lsub or value.subscribed
+    kept = frozenset(await session.own.subscribed_names()) if asked else frozenset[str]()
     patterns = [Pattern(value.reference, text) for text in value.patterns]
     parents = {above for name in folders for above in superiors(name)}
     chosen = {name for name, folder in folders.items() if _chosen(folder, value)}
+    if (value.lsub or value.only_subscribed) and not value.only_special_use:
+        chosen |= kept  # a name stays subscribed when its folder is deleted (RFC 3501 §6.3.6)
     above_chosen = {above for name in chosen for above in superiors(name)}
-    for name in sorted(folders.keys() | parents, key=lambda name: (name != "INBOX", name)):
+    for name in sorted(folders.keys() | parents | (chosen & kept), key=lambda name: (name != "INBOX", name)):
         if not any(pattern.matches(name) for pattern in patterns):
             continue
         # LSUB "%" tells a level that is not subscribed when something below it is (RFC 3501 §6.3.9);
@@ -32,6 +36,8 @@ async def list_(session: Session, value: List) -> bytes:
             continue
         folder = folders.get(name)
         attributes = _attributes(folder, name in parents, value)
+        if folder is None and name in kept and value.subscribed:
+            attributes.append(b"\\Subscribed")
         if value.lsub and name not in chosen:
             attributes = [b"\\Noselect", b"\\HasChildren"]
         info = _child_info(value) if value.recursive and name in above_chosen else b""

@@ -9,9 +9,8 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from enum import StrEnum
-from typing import Final, Literal, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Literal
 
 import msgspec
 
@@ -20,18 +19,16 @@ from mssante.domain.flags import DELETED
 from mssante.mime.scanner import HeaderTooLarge, Scanner
 from mssante.services.listing import Changes, Entry, Listing, Listings
 from mssante.services.messages import Loaded, Message, Messages
+from mssante.services.refusals import Cause, MailboxRefused, nonexistent, refused, told
 from mssante.store import (
-    AlreadyExists,
     Conn,
-    ContentError,
     ContentWriter,
-    NotFound,
     PendingContent,
     Store,
     StoreError,
-    StoreFull,
     Tx,
     mail,
+    subscriptions,
 )
 from mssante.store.accounts import get_bal
 from mssante.store.columns import Weight, columns, weight
@@ -41,30 +38,6 @@ MAX_FOLDERS: Final = 1000
 """Folders of one bal."""
 
 __all__ = ["Account", "Append", "Cause", "Copied", "Folder", "MailboxRefused", "Mailboxes", "Opened"]
-
-Result = TypeVar("Result")
-
-
-class Cause(StrEnum):
-    """Why something was not done; the values are the response codes of RFC 9051 §7.1, or empty."""
-
-    NONEXISTENT = "NONEXISTENT"
-    ALREADYEXISTS = "ALREADYEXISTS"
-    CANNOT = "CANNOT"
-    LIMIT = "LIMIT"
-    OVERQUOTA = "OVERQUOTA"
-    UNAVAILABLE = "UNAVAILABLE"
-    USEATTR = "USEATTR"
-    EXPUNGED = "EXPUNGEISSUED"
-    UNKNOWN_CTE = "UNKNOWN-CTE"
-
-
-class MailboxRefused(Exception):
-    """Not done; nothing was changed. The text is public, French, ASCII."""
-
-    def __init__(self, cause: Cause, words: str) -> None:
-        super().__init__(words)
-        self.cause = cause
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -112,38 +85,42 @@ class Account:
     # -- folders
 
     async def folders(self) -> list[Folder]:
-        return await _told(self._store.read(mail.folders, self.bal_id))
+        return await told(self._store.read(mail.folders, self.bal_id))
 
     async def folder(self, name: str) -> Folder:
         """MailboxRefused (NONEXISTENT) when there is none of this name."""
-        found = await _told(self._store.read(mail.folder_by_name, self.bal_id, name))
+        found = await told(self._store.read(mail.folder_by_name, self.bal_id, name))
         if found is None:
-            raise _nonexistent()
+            raise nonexistent()
         return found
 
     async def quota(self) -> tuple[int, int | None]:
         """Octets used, and how many there may be; None without a limit."""
-        bal = await _told(self._store.read(get_bal, self.bal_id))
+        bal = await told(self._store.read(get_bal, self.bal_id))
         return (bal.used_bytes, bal.quota_bytes) if bal is not None else (0, None)
 
     async def create(self, name: str, special_use: str = "") -> int:
         """Creates the folder and the levels above it that are missing (RFC 9051 §6.3.4); its id."""
-        return await _told(self._store.write(_create, self.bal_id, name, special_use, durable=False))
+        return await told(self._store.write(_create, self.bal_id, name, special_use, durable=False))
 
     async def delete(self, name: str) -> None:
         folder = await self.folder(name)
         if folder.name == INBOX:
             raise MailboxRefused(Cause.CANNOT, "INBOX ne se supprime pas")
-        await _told(self._store.write(_delete, folder, self.address))
+        await told(self._store.write(_delete, folder, self.address))
         self._mailboxes.listings.forget(folder.id)
 
     async def rename(self, name: str, to: str) -> None:
         """Renames the folder and those below it; INBOX gives its messages away and stays (RFC 9051 §6.3.6)."""
-        await _told(self._store.write(_rename, self.bal_id, name, to, durable=False))
+        await told(self._store.write(_rename, self.bal_id, name, to, durable=False))
 
     async def subscribe(self, name: str, subscribed: bool) -> None:
-        folder = await self.folder(name)
-        await _told(self._store.write(mail.set_subscribed, folder.id, subscribed, durable=False))
+        """MailboxRefused (NONEXISTENT) for a name that is neither a folder's nor subscribed to."""
+        await told(self._store.write(_subscribe, self.bal_id, name, subscribed, durable=False))
+
+    async def subscribed_names(self) -> list[str]:
+        """Names without a folder that the holder is subscribed to (RFC 3501 §6.3.6)."""
+        return await told(self._store.read(subscriptions.subscribed_names, self.bal_id))
 
     # -- the selected folder
 
@@ -151,9 +128,9 @@ class Account:
         """The folder with its listing, all of one moment. Opening it to write takes the \\Recent mark of its new
         messages."""
         listings = self._mailboxes.listings
-        folder, found, changes = await _told(self._store.read(_open, self.bal_id, name, listings))
+        folder, found, changes = await told(self._store.read(_open, self.bal_id, name, listings))
         if folder is None or found is None:
-            raise _nonexistent()
+            raise nonexistent()
         listing = found.share()
         if changes is not None:
             listing.follow(changes)
@@ -162,12 +139,12 @@ class Account:
             listing = listing.share()
         recent_from = folder.recent_from
         if not read_only and folder.recent_from < folder.uidnext:
-            recent_from = await _told(self._store.write(mail.claim_recent, folder.id, durable=False))
+            recent_from = await told(self._store.write(mail.claim_recent, folder.id, durable=False))
         return Opened(folder, listing, recent_from)
 
     async def changes(self, folder_id: int, modseq: int) -> Changes | None:
         """What happened to the folder after `modseq`; None when the folder is no more."""
-        return await _told(self._store.read(_changes, folder_id, modseq))
+        return await told(self._store.read(_changes, folder_id, modseq))
 
     async def load(
         self,
@@ -181,13 +158,13 @@ class Account:
     ) -> list[Loaded | None]:
         """See `Messages.load`."""
         messages = self._mailboxes.messages
-        return await _told(
+        return await told(
             messages.load(folder_id, uids, message_ids, header=header, content=content, remember=remember)
         )
 
     async def read(self, folder_id: int, uid: int, message: Message, start: int, length: int) -> bytes:
         """Octets of a message's content. MailboxRefused (EXPUNGED) when the message was erased meanwhile."""
-        return await _told(self._mailboxes.messages.read(folder_id, uid, message, start, length))
+        return await told(self._mailboxes.messages.read(folder_id, uid, message, start, length))
 
     async def store_flags(
         self,
@@ -199,7 +176,7 @@ class Account:
     ) -> list[Entry]:
         """Flags and keywords added, removed or replaced; the entries as they now are, those that are gone left
         out."""
-        return await _told(
+        return await told(
             self._store.write(mail.store_flags, folder_id, uids, operation, bits, keywords, durable=False)
         )
 
@@ -214,7 +191,7 @@ class Account:
     ) -> tuple[list[Entry], list[int]]:
         """As `store_flags`, but only on messages whose modseq is `unchanged_since` at most, judged in the same
         transaction; the entries of those, and the uids of the others (RFC 7162 §3.1.3)."""
-        return await _told(
+        return await told(
             self._store.write(
                 _store_unchanged, folder_id, uids, operation, bits, keywords, unchanged_since, durable=False
             )
@@ -222,22 +199,22 @@ class Account:
 
     async def expunged_since(self, folder_id: int, modseq: int) -> list[int]:
         """UIDs expunged after `modseq`, ascending (RFC 7162 §3.2.10)."""
-        return await _told(self._store.read(mail.expunged_since, folder_id, modseq))
+        return await told(self._store.read(mail.expunged_since, folder_id, modseq))
 
     async def weight(self, folder_id: int) -> Weight:
         """What the folder's messages weigh, and the \\Deleted among them."""
-        return await _told(self._store.read(weight, folder_id))
+        return await told(self._store.read(weight, folder_id))
 
     async def expunge(self, folder_id: int, uids: Sequence[int]) -> list[int]:
         """Removes those of the messages that are \\Deleted at this moment; the uids that went."""
         if not uids:
             return []
-        return await _told(self._store.write(_expunge, folder_id, uids, self.address))
+        return await told(self._store.write(_expunge, folder_id, uids, self.address))
 
     async def copy(self, folder_id: int, uids: Sequence[int], to: str, *, move: bool = False) -> Copied:
         """Copies (or moves) messages into the folder `to`, all or none. MailboxRefused NONEXISTENT without that
         folder."""
-        return await _told(self._store.write(_copy, self.bal_id, folder_id, uids, to, move, durable=False))
+        return await told(self._store.write(_copy, self.bal_id, folder_id, uids, to, move, durable=False))
 
     def forget(self, message_ids: Iterable[int]) -> None:
         """Expunged messages leave the memory."""
@@ -300,7 +277,7 @@ class Append:
         except HeaderTooLarge:
             raise _header_too_large() from None
         except StoreError as error:
-            raise _refused(error) from error
+            raise refused(error) from error
 
     def end(self, bits: int, keywords: Sequence[str], internal_us: int | None) -> None:
         """The message is whole. `internal_us` None: it has come just now."""
@@ -312,7 +289,7 @@ class Append:
         except HeaderTooLarge:
             raise _header_too_large() from None
         except StoreError as error:
-            raise _refused(error) from error
+            raise refused(error) from error
         self._writer = None
         now_us = self._mailboxes.clock.now_us()
         new = NewMessage(pending, now_us, b"", card.encode())
@@ -324,7 +301,7 @@ class Append:
         message that goes in the same transaction (RFC 8508 §3)."""
         store = self._mailboxes.store
         pending, self._pending = tuple(self._pending), []
-        return await _told(store.write(_append, self.folder, self._arrived, replaces, self._address, contents=pending))
+        return await told(store.write(_append, self.folder, self._arrived, replaces, self._address, contents=pending))
 
     def abort(self) -> None:
         """What is not committed is given up, at any point."""
@@ -380,11 +357,29 @@ def _create(tx: Tx, bal_id: int, name: str, special_use: str) -> int:
     if len(present) + len(missing) >= MAX_FOLDERS:
         raise MailboxRefused(Cause.LIMIT, "Trop de dossiers")
     for above in missing:
-        mail.create_folder(tx, bal_id, above)
-    return mail.create_folder(tx, bal_id, name, special_use)
+        _new_folder(tx, bal_id, above)
+    return _new_folder(tx, bal_id, name, special_use)
+
+
+def _new_folder(tx: Tx, bal_id: int, name: str, special_use: str = "") -> int:
+    folder_id = mail.create_folder(tx, bal_id, name, special_use)
+    subscriptions.take_subscription(tx, bal_id, name, folder_id)
+    return folder_id
+
+
+def _subscribe(tx: Tx, bal_id: int, name: str, subscribed: bool) -> None:
+    found = mail.folder_by_name(tx.conn, bal_id, name)
+    if found is not None:
+        mail.set_subscribed(tx, found.id, subscribed)
+    elif subscribed:
+        if name not in subscriptions.subscribed_names(tx.conn, bal_id):
+            raise nonexistent()
+    elif not subscriptions.forget_subscription(tx, bal_id, name):
+        raise nonexistent()
 
 
 def _delete(tx: Tx, folder: Folder, actor: str) -> None:
+    subscriptions.keep_subscription(tx, folder.id)
     mail.delete_folder(tx, folder.id)
     tx.journal("mail.folder_deleted", actor=actor, object=actor, folder=folder.id, messages=folder.messages)
 
@@ -392,15 +387,18 @@ def _delete(tx: Tx, folder: Folder, actor: str) -> None:
 def _rename(tx: Tx, bal_id: int, name: str, to: str) -> None:
     found = mail.folder_by_name(tx.conn, bal_id, name)
     if found is None:
-        raise _nonexistent()
+        raise nonexistent()
     if to == name or to.startswith(name + "/"):
         raise MailboxRefused(Cause.CANNOT, "Un dossier ne se range pas dans lui-meme")
     present = {folder.name for folder in mail.folders(tx.conn, bal_id)}
     levels = to.split("/")
     for above in ("/".join(levels[:count]) for count in range(1, len(levels))):
         if above not in present:
-            mail.create_folder(tx, bal_id, above)
+            _new_folder(tx, bal_id, above)
     mail.rename_folder(tx, found.id, to)
+    for folder in mail.folders(tx.conn, bal_id):
+        if folder.name == to or folder.name.startswith(to + "/"):
+            subscriptions.take_subscription(tx, bal_id, folder.name, folder.id)
 
 
 def _store_unchanged(
@@ -439,7 +437,7 @@ def _expunge(tx: Tx, folder_id: int, uids: Sequence[int], actor: str) -> list[in
 def _copy(tx: Tx, bal_id: int, folder_id: int, uids: Sequence[int], to: str, move: bool) -> Copied:
     target = mail.folder_by_name(tx.conn, bal_id, to)
     if target is None:
-        raise _nonexistent()
+        raise nonexistent()
     bal = get_bal(tx.conn, bal_id)
     pairs = mail.move(tx, folder_id, uids, target.id) if move else mail.copy(tx, folder_id, uids, target.id)
     if not move and bal is not None and bal.quota_bytes is not None:
@@ -461,30 +459,3 @@ def _append(
             raise MailboxRefused(Cause.EXPUNGED, "Le message a ete supprime entre-temps")
         tx.journal("mail.expunged", actor=actor, object=actor, folder=source, messages=1, first_uid=uid, last_uid=uid)
     return uids
-
-
-# -- errors
-
-
-async def _told(outcome: Awaitable[Result]) -> Result:
-    """The outcome, the store's errors as refusals."""
-    try:
-        return await outcome
-    except StoreError as error:
-        raise _refused(error) from error
-
-
-def _refused(error: StoreError) -> MailboxRefused:
-    if isinstance(error, StoreFull):
-        return MailboxRefused(Cause.UNAVAILABLE, "Plus de place sur le serveur: reessayez plus tard")
-    if isinstance(error, ContentError):
-        return MailboxRefused(Cause.EXPUNGED, "Un message a ete supprime entre-temps")
-    if isinstance(error, NotFound):
-        return _nonexistent()
-    if isinstance(error, AlreadyExists):
-        return MailboxRefused(Cause.ALREADYEXISTS, "Ce dossier existe deja")
-    return MailboxRefused(Cause.UNAVAILABLE, "Service momentanement indisponible: reessayez plus tard")
-
-
-def _nonexistent() -> MailboxRefused:
-    return MailboxRefused(Cause.NONEXISTENT, "Ce dossier n'existe pas")

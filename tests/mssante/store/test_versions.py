@@ -134,6 +134,7 @@ def test_an_older_store_is_brought_up_with_what_it_holds(
             tx.conn.execute(text(f"DROP INDEX ix_queue_item_{name}"))
         for name in ("accepted_as", "header_id"):
             tx.conn.execute(text(f"ALTER TABLE queue_item DROP COLUMN {name}"))
+        tx.conn.execute(text("DROP TABLE subscription"))
         tx.conn.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
     send(store, "b@clinique.test")
