@@ -28,7 +28,7 @@ from mssante.domain import flags
 from mssante.services.messages import Loaded, Message
 
 _FLAGS_BATCH: Final = 1000
-_CARDS_BATCH: Final = 250
+_CARDS_BATCH: Final = 600
 _CONTENTS_BATCH: Final = 32
 _BINARY: Final = frozenset({Kind.BINARY, Kind.BINARY_SIZE})
 _OF_HEADER: Final = frozenset({Text.HEADER, Text.FIELDS, Text.FIELDS_NOT})
