@@ -391,15 +391,16 @@ class Courier:
         return connection.peer_dn is not None and self._espace.accepts(domain, connection.peer_dn)
 
     async def _carry(self, worker: _Worker, connection: Connection, delivery: Delivery) -> Sequence[Attempt]:
-        envelope = Envelope(
-            delivery.sender,
-            tuple(EnvelopeRecipient(each.address, each.notify, each.orcpt) for each in delivery.recipients),
-            delivery.size,
-            delivery.envid,
-            delivery.ret,
-        )
         dsn = connection.offers("DSN")
         try:
+            envelope = Envelope(
+                delivery.sender,
+                tuple(EnvelopeRecipient(each.address, each.notify, each.orcpt) for each in delivery.recipients),
+                delivery.size,
+                delivery.envid,
+                delivery.ret,
+                await self._deliveries.has_utf8_header(delivery),
+            )
             results = await connection.send(envelope, self._deliveries.body(delivery))
         except StoreError as error:
             log.error("content_unreadable", message=delivery.message_id, reason=str(error))

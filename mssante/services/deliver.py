@@ -46,6 +46,8 @@ from mssante.store.queue import (
 MOST_RECIPIENTS = 40
 """Recipients in one transaction: what other operators accept at most."""
 CHUNK = 128 * 1024
+_BY_SMTPUTF8 = b" with UTF8SMTP"
+"""In the Received field that a message got when it came by SMTPUTF8 (RFC 6531 §4.3)."""
 
 
 class Result(Enum):
@@ -226,6 +228,14 @@ class Deliveries:
         yield stored.prepend + first
         for start in range(CHUNK, length, CHUNK):
             yield await self._store.read_content(stored.content, start, min(CHUNK, length - start))
+
+    async def has_utf8_header(self, delivery: Delivery) -> bool:
+        """Whether the message came by SMTPUTF8 and its header makes use of it (RFC 6532): then the next host must know
+        it too (RFC 6531 §3.5). Raises StoreError when the header cannot be read."""
+        stored = delivery.stored
+        if stored is None or _BY_SMTPUTF8 not in stored.prepend:
+            return False
+        return not (await self._store.read_content(stored.content, 0, Card.decode(stored.card).header_length)).isascii()
 
     async def settle(self, delivery: Delivery, attempts: Sequence[Attempt]) -> None:
         """Writes what became of each recipient (`attempts` in their order), with the notice that follows from it."""

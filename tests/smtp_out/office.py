@@ -82,6 +82,7 @@ class Office:
         self,
         *recipients: str,
         content: bytes = CONTENT,
+        prepend: bytes = PREPEND,
         sender: str = SENDER,
         notify: Notify = DEFAULT,
         orcpt: str = "",
@@ -95,7 +96,7 @@ class Office:
         writer.write(content)
         pending = writer.finish()
         now_us = self.clock.now_us()
-        new = NewMessage(pending, now_us, PREPEND, scanner.finish().encode())
+        new = NewMessage(pending, now_us, prepend, scanner.finish().encode())
         wishes = [QueueRecipient(parse_address(each), notify, orcpt) for each in recipients]
 
         def accept(tx: Tx) -> int:
