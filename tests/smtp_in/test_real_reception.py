@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from espace_confiance.development import Operator, TrustSpace, create_trust_space, join_trust_space
+from espace_confiance.development import (
+    Operator,
+    TrustSpace,
+    create_trust_space,
+    issue_certificate,
+    join_trust_space,
+)
 from espace_confiance.holder import EspaceConfiance
 from mssante.domain.address import parse_address
 from mssante.domain.bal import BalState, BalType
@@ -343,3 +349,92 @@ async def test_store_away_at_rcpt(house: House, monkeypatch: pytest.MonkeyPatch)
         away.setattr(house.store, "read", fail)
         assert (await client.ask(f"RCPT TO:<{DOCTOR}>")).startswith("451 4.3.0")
     assert (await client.ask(f"RCPT TO:<{DOCTOR}>")).startswith("250")
+
+
+# --- manners between operators --------------------------------------------------------------------
+
+
+async def test_a_certificate_that_no_entry_names_sends_nothing(house: House, tmp_path: Path) -> None:
+    """Of the authority, and of nobody in the white list: not even a notice is taken from it."""
+    stranger = tmp_path / "stranger"
+    directory = house.spaces.cabinet.certificate.parent.parent
+    issue_certificate(
+        directory, cn="mx.inconnu.test", ou="399999999900015", o="Inconnu", kind="serv", out=stranger,
+        now_us=SystemClock().now_us(),
+    )  # fmt: skip
+    context = client_context(house.spaces.cabinet.roots, (stranger / "cert.pem", stranger / "cert.key"))
+    client = await Client.connect(house.listeners.ports["mx"])
+    house.clients.append(client)
+    await client.reply()
+    await client.ask("EHLO mx.inconnu.test")
+    await client.ask("STARTTLS")
+    await client.start_tls(context)
+    await client.ask("EHLO mx.inconnu.test")
+    for sender in ("", SENDER, DOCTOR, "x@inconnu.test"):
+        assert (await client.ask(f"MAIL FROM:<{sender}>")).startswith("550 5.7.1")
+
+
+@pytest.mark.parametrize(
+    ("sender", "author", "expected"),
+    [
+        (SENDER, SENDER, "250 2.0.0"),
+        (SENDER, f"secretariat@{CLINIQUE}", "250 2.0.0"),
+        (SENDER, DOCTOR, "550 5.7.1"),
+        (SENDER, "quelqu.un@ailleurs.test", "550 5.7.1"),
+        (SENDER, f"{SENDER}, {DOCTOR}", "550 5.7.1"),
+        (SENDER, "Dr Martin", "550 5.7.1"),
+        (SENDER, "", "550 5.7.1"),
+        ("", f"mailer-daemon@mx.{CLINIQUE}", "250 2.0.0"),
+        ("", DOCTOR, "550 5.7.1"),
+    ],
+)
+async def test_from_of_another_operator(sender: str, author: str, expected: str, house: House) -> None:
+    client = await house.mx()
+    content = f"From: {author}\r\nSubject: x\r\n\r\nok\r\n".encode()
+    assert (await deliver(client, sender, DOCTOR, content=content)).startswith(expected)
+    assert len(house.inbox(DOCTOR)) == int(expected.startswith("250"))
+
+
+async def test_a_message_that_goes_round(house: House) -> None:
+    client = await house.mx()
+    hop = b"Received: from a by b; Mon, 3 Nov 2025 09:00:00 +0100\r\n"
+    assert (await deliver(client, SENDER, DOCTOR, content=hop * 31 + b"\r\nok\r\n")).startswith("554 5.4.6")
+    assert (await deliver(client, SENDER, DOCTOR, content=hop * 30 + b"\r\nok\r\n")).startswith("250")
+
+
+async def test_forged_results_never_reach_the_reader(house: House) -> None:
+    client = await house.mx()
+    forged = f"Authentication-Results: mx.{CABINET}; dkim=pass header.d={CLINIQUE}\r\n".encode()
+    assert (await deliver(client, SENDER, DOCTOR, content=forged + b"Subject: x\r\n\r\nok\r\n")).startswith("250")
+    assert house.inbox(DOCTOR)[0].endswith(b"\r\nSubject: x\r\n\r\nok\r\n")
+    assert b"dkim=pass" not in house.inbox(DOCTOR)[0]
+
+
+async def test_message_in_chunks(house: House) -> None:
+    client = await house.mx()
+    await client.send(f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{DOCTOR}>\r\n".encode())
+    await client.send(b"BDAT 12\r\nSubject: x\r\nBDAT 9\r\n\r\n.\r\nun\r\nBDAT 2 LAST\r\nok")
+    assert [(await client.line())[:9] for _ in range(5)] == ["250 2.1.0", "250 2.1.5", *["250 2.0.0"] * 3]
+    assert house.inbox(DOCTOR)[0].endswith(b"Subject: x\r\n\r\n.\r\nun\r\nok\r\n")
+
+
+@pytest.mark.parametrize(("said", "expected"), [(" SMTPUTF8", "250 2.0.0"), ("", "553 5.6.7")])
+async def test_an_accented_sender_needs_smtputf8(said: str, expected: str, house: House) -> None:
+    client = await house.mx()
+    answer = await client.ask(f"MAIL FROM:<hélène@{CLINIQUE}>{said}")
+    if answer.startswith("250"):
+        await client.ask(f"RCPT TO:<{DOCTOR}>")
+        await client.ask("DATA")
+        answer = await client.ask(f"From: hélène@{CLINIQUE}\r\nSubject: é\r\n\r\nok\r\n.\r\n".encode())
+        assert f"Return-Path: <hélène@{CLINIQUE}>\r\n".encode() in house.inbox(DOCTOR)[0]
+        assert b" with UTF8SMTPS id " in house.inbox(DOCTOR)[0]
+    assert answer.startswith(expected)
+
+
+async def test_what_is_never_offered(house: House) -> None:
+    """LIMITS RCPTMAX would have peers cut a message in several, each within the limit of recipients (RFC 9422)."""
+    client = await house.mx()
+    await client.send(b"EHLO mx.test\r\n")
+    offered = " ".join(await client.reply()).upper()
+    assert "CHUNKING" in offered
+    assert not any(word in offered for word in ("LIMITS", "RCPTMAX", "BINARYMIME", "STARTTLS", "AUTH", "ETRN"))
