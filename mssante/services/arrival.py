@@ -27,10 +27,12 @@ from mssante.mime.dkim import BodyHash, DkimResult, SigningKey, Verifier, auth_r
 from mssante.mime.dkim import Outcome as DkimOutcome
 from mssante.mime.headers import header_facts, header_fields
 from mssante.mime.notices import MAX_ORIGINAL_HEADER, RecipientReport
+from mssante.mime.reports import MOST_OCTETS, Report, read_report
 from mssante.mime.scanner import DEFAULT_LIMITS, HeaderTooLarge, Scanner
 from mssante.services.accounts import may_sign_in
 from mssante.services.antivirus import PIECE, Antivirus
 from mssante.services.notices import Notices, PreparedNotice, tell
+from mssante.services.reports import record_report
 from mssante.services.resolver import DnsBroken, DnsError, Resolver
 from mssante.services.transaction import Accepted, MailTransaction, Trace
 from mssante.store import PendingContent, Store, StoreError, StoreFull, Tx
@@ -74,6 +76,7 @@ class _Commit:
     headers: HeaderFacts
     expires_us: int
     notice: PreparedNotice | None
+    report: Report | None
 
 
 Listing = Callable[[MailTransaction, HeaderFacts], HeaderFacts]
@@ -122,6 +125,7 @@ class Arrival:
         self._header = b""
         self._in_body = False
         self._body: Callable[[bytes], None] | None = None
+        self._beginning: bytearray | None = None
         self._verifier: Verifier | None = None
         self._body_hash: BodyHash | None = None
 
@@ -132,6 +136,7 @@ class Arrival:
             raise ArrivalRefused(Refuse(Rule.MESSAGE_TOO_LARGE, f"over {self._transaction.max_size} octets"))
         if self._in_body:
             self._keep(data)
+            self._remember(data)
             if self._body is not None:
                 self._body(data)
         else:
@@ -145,6 +150,16 @@ class Arrival:
             raise ArrivalRefused(Refuse(Rule.MESSAGE_CONTENT, str(fault))) from fault
         except StoreError as fault:
             raise ArrivalRefused(_storage(fault)) from fault
+
+    def _remember(self, data: bytes) -> None:
+        """The beginning of a body that may be a report of our mail."""
+        if self._beginning is not None and len(self._beginning) < MOST_OCTETS:
+            self._beginning += data
+
+    def _report(self) -> Report | None:
+        if self._beginning is None:
+            return None
+        return read_report(self._header, bytes(self._beginning), null_sender=self._transaction.sender is None)
 
     def abort(self) -> None:
         """The message is given up, at any point before the commit."""
@@ -179,7 +194,8 @@ class Arrival:
         if not isinstance(verdict, Accept):
             return verdict
         message = NewMessage(pending, now_us, prepend, card.encode())
-        commit = _Commit(self._id, self._transaction, message, headers, now_us + intake.queue_lifetime_us, notice)
+        expires_us = now_us + intake.queue_lifetime_us
+        commit = _Commit(self._id, self._transaction, message, headers, expires_us, notice, self._report())
         stored = await intake.store.write(_accept, commit, contents=(pending, *written))
         intake.accepted += 1
         return stored
@@ -214,6 +230,8 @@ class Arrival:
         header, rest = bytes(self._gathered[:length]), bytes(self._gathered[length:])
         self._gathered.clear()
         if self._transaction.caller.edge is Edge.MX:
+            if self._transaction.sender is None or b"multipart/report" in header.lower():
+                self._beginning = bytearray(rest[:MOST_OCTETS])
             if self._intake.verify:
                 self._verifier = Verifier(header, now_us=self._intake.clock.now_us())
                 self._body = self._verifier.update
@@ -379,6 +397,10 @@ def _accept(tx: Tx, commit: _Commit) -> Stored:
             accepted_as=commit.id,
             header_id=commit.headers.message_id,
         )
+    if commit.report is not None:
+        for address, recipient in mail.recipients.items():
+            if recipient.bal_id is not None:
+                record_report(tx, commit.report, str(address), peer=mail.caller.name)
     if commit.notice is not None:
         tell(tx, commit.notice, actor=mail.caller.name)
     for patient, state in mail.facts.exchanges_after(commit.headers).items():
