@@ -2,6 +2,7 @@
 
 import email
 import hashlib
+import re
 from collections.abc import Iterator
 from email.message import Message
 from email.policy import SMTP
@@ -93,14 +94,17 @@ def test_it_tells_our_sender_of_success_with_what_he_asked_for(postfix: Postfix,
     assert (recipient["Action"], recipient["Original-Recipient"]) == ("delivered", f"rfc822;{READER}")
     assert message["Reporting-MTA"] == f"dns; mx.{DOMAIN}"
     _await_there(postfix, letter)
+    assert _outcome(martin, report) == "delivered"
 
 
 def test_it_tells_our_sender_of_a_failure_after_it_took_the_mail(postfix: Postfix, martin: Person) -> None:
     letter = _letter(martin.address, GONE, b"\r\nBonjour.\r\n")
     _submit_here(martin, letter, GONE, "envelope-8", f"rfc822;{GONE}")
-    message, recipient = _status(_notice_here(martin))
+    report = _notice_here(martin)
+    message, recipient = _status(report)
     assert message["Original-Envelope-Id"] == "envelope-8"
     assert (recipient["Action"], recipient["Original-Recipient"]) == ("failed", f"rfc822;{GONE}")
+    assert _outcome(martin, report) == "failed"
 
 
 def test_we_tell_our_sender_that_it_knows_no_such_recipient(postfix: Postfix, martin: Person) -> None:
@@ -232,6 +236,14 @@ def _status(report: Message) -> tuple[Message, Message]:
     (status,) = [part for part in report.walk() if part.get_content_type() == "message/delivery-status"]
     message, recipient = cast(list[Message], status.get_payload())
     return message, recipient
+
+
+def _outcome(sender: Person, report: Message) -> str:
+    """What our delivery journal says of the one recipient of the message whose header `report` returns."""
+    # The report has a Received field of ours too, which is above.
+    *_, accepted = re.findall(r"\bid ([0-9a-f]{16})\b", report.as_string())
+    (line,) = sender.operator.json("queue", "show", accepted)["recipients"]
+    return str(line["outcome"])
 
 
 def _ours(person: Person) -> list[dict[str, object]]:
