@@ -7,9 +7,7 @@ from tests.smtp_out.conftest import World
 from tests.smtp_out.office import CLINIQUE, CONTENT, PREPEND, SENDER, Office, finished
 from tests.smtp_out.peer import Peer, scripted
 
-BY_SMTPUTF8 = (
-    b"Received: from poste\r\n by mx.cabinet.mssante.fr with UTF8SMTPSA id 1;\r\n a date\r\n"
-)
+BY_SMTPUTF8 = b"Received: from poste\r\n by mx.cabinet.mssante.fr with UTF8SMTPSA id 1;\r\n a date\r\n"
 ACCENTED = "Subject: Compte rendu opératoire\r\n\r\nBonjour,\r\n".encode()
 OFFERED = ("PIPELINING", "SIZE 36700160", "8BITMIME", "SMTPUTF8")
 
