@@ -41,7 +41,9 @@ from smtp_in.settings import SmtpInSettings
 
 _IN_CLEAR: Final = frozenset({"EHLO", "HELO", "NOOP", "RSET", "QUIT", "STARTTLS"})
 _UNSIGNED: Final = _IN_CLEAR | {"AUTH", "HELP"}
-_INS: Final = re.compile(r"(?<![0-9A-Za-z])[0-9]{5}[0-9]?[0-9ABab][0-9]{6}(?:[0-9]{2})?(?![0-9A-Za-z])")
+_UNKNOWN: Final = frozenset({Rule.RECIPIENT_UNKNOWN, Rule.RECIPIENT_PATIENT_UNKNOWN, Rule.RECIPIENT_INS})
+_INS: Final = re.compile(r"[0-9A-Za-z]*[0-9]{5}[0-9ABab]{2}[0-9]{4}[0-9A-Za-z]*")
+"""An INS, mistyped ones too: with a digit less or more, or with letters around it."""
 
 
 def without_ins(text: str) -> str:
@@ -76,6 +78,7 @@ class Dialogue:
         self.caller: Caller | None = None
         """Who speaks: on the MX known after TLS, on submission after AUTH."""
         self.failed_auth = 0
+        self.unknown_recipients = 0
 
     def barred(self, verb: str) -> bytes | None:
         """The refusal when ``verb``, whatever it is, comes too early."""
@@ -147,6 +150,8 @@ class Dialogue:
         verdict = await self._reception.recipient(transaction, rcpt.address, notify=rcpt.notify, orcpt=rcpt.orcpt)
         if isinstance(verdict, Accept):
             return RECIPIENT_OK
+        if verdict.rule in _UNKNOWN:
+            self.unknown_recipients += 1
         return self._refused("RCPT", verdict, recipient=rcpt.address)
 
     def data(self, argument: str, pace: Pace) -> Incoming | bytes:

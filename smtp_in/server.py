@@ -313,6 +313,9 @@ class Connection(Wire, SMTP):
 
     async def smtp_RCPT(self, argument: str) -> None:
         self._answer(await self._dialogue.rcpt(argument))
+        if self._dialogue.unknown_recipients >= self._settings.max_unknown_recipients:
+            # Nobody writes to that many addresses that do not exist: somebody tries which do.
+            raise Farewell(REFUSALS[Rule.SESSION_TOO_MANY_ERRORS])
 
     async def smtp_DATA(self, argument: str) -> None:
         """The message streams through: nothing of it is gathered here."""

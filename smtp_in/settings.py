@@ -34,6 +34,8 @@ class SmtpInSettings:
     """Commands that are unknown, malformed or out of order, in one session."""
     max_idle_commands: int = 200
     """Commands that carry no mail (NOOP, RSET, EHLO, HELO, VRFY, HELP), between two messages."""
+    max_unknown_recipients: int = 100
+    """Recipients refused as unknown in one session: who goes on is looking for addresses."""
     max_failed_auth: int = 5
     """Sign-ins refused in one session."""
 

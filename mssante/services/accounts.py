@@ -103,10 +103,21 @@ class Accounts:
 
 
 def _holder(conn: Conn, address: Address) -> tuple[Bal | None, frozenset[str]]:
-    """The mailbox, with its own address and those of the active ones that gave it, or its holder, the right to send."""
     bal = find_bal(conn, address)
-    if bal is None:
-        return None, frozenset()
+    return bal, frozenset() if bal is None else sends_as(conn, bal)
+
+
+def sends_as(conn: Conn, bal: Bal) -> frozenset[str]:
+    """What the holder may send as at this moment: nothing when he may not sign in; else his own address, and those of
+    the active mailboxes that gave it, or him, the right to send."""
+    if not may_sign_in(bal):
+        return frozenset()
     names = [bal.address] if bal.rpps is None else [bal.address, bal.rpps]
     lent = (other.address for other, _ in delegated_to(conn, names, "send") if other.state is BalState.ACTIVE)
-    return bal, frozenset((bal.address, *lent))
+    return frozenset((bal.address, *lent))
+
+
+def sends_as_now(conn: Conn, bal_id: int) -> frozenset[str]:
+    """`sends_as` of an open session's holder: mailboxes are closed and rights taken back while sessions last."""
+    bal = get_bal(conn, bal_id)
+    return frozenset() if bal is None else sends_as(conn, bal)

@@ -29,14 +29,13 @@ from mssante.mime.headers import header_facts, header_fields
 from mssante.mime.notices import MAX_ORIGINAL_HEADER, RecipientReport
 from mssante.mime.reports import MOST_OCTETS, Report, read_report
 from mssante.mime.scanner import DEFAULT_LIMITS, HeaderTooLarge, Scanner
-from mssante.services.accounts import may_sign_in
+from mssante.services.accounts import sends_as_now
 from mssante.services.antivirus import PIECE, Antivirus
 from mssante.services.notices import Notices, PreparedNotice, tell
 from mssante.services.reports import record_report
 from mssante.services.resolver import DnsBroken, DnsError, Resolver
 from mssante.services.transaction import Accepted, MailTransaction, Trace
 from mssante.store import PendingContent, Store, StoreError, StoreFull, Tx
-from mssante.store.accounts import get_bal
 from mssante.store.exchanges import exchange, record_exchange
 from mssante.store.mail import BalRefused, NewMessage, add_message, deliver
 from mssante.store.queue import QueueRecipient, enqueue
@@ -366,8 +365,12 @@ def _accept(tx: Tx, commit: _Commit) -> Stored:
     mail = commit.transaction
     sender = str(mail.sender) if mail.sender else ""
     holder = mail.caller.holder
-    if holder is not None and not may_sign_in(get_bal(tx.conn, holder.bal_id)):
-        raise ArrivalRefused(Refuse(Rule.SESSION_CLOSED, "suspended or closed during the session"))
+    if holder is not None:
+        addresses = sends_as_now(tx.conn, holder.bal_id)
+        if not addresses:
+            raise ArrivalRefused(Refuse(Rule.SESSION_CLOSED, "suspended or closed during the session"))
+        if sender not in addresses:
+            raise ArrivalRefused(Refuse(Rule.SENDER_NOT_OWNER, "lent by an account that is closed, or no longer lent"))
     if mail.facts.from_patient:
         for address in mail.recipients:
             known = exchange(tx.conn, str(address), sender)

@@ -18,7 +18,7 @@ from mssante.domain.exchange import ExchangeState
 from mssante.domain.rules import decide_data, decide_mail, decide_rcpt
 from mssante.domain.transaction import Charter, Edge, HeaderFacts, Recipient, Speaker, Transaction
 from mssante.domain.verdict import Accept, Defer, Refuse, Rule, Verdict
-from mssante.services.accounts import Accounts, SignedIn
+from mssante.services.accounts import Accounts, SignedIn, sends_as_now
 from mssante.services.arrival import Arrival, Intake
 from mssante.services.transaction import Accepted, Caller, MailTransaction, Trace
 from mssante.store import Store, StoreError
@@ -86,7 +86,14 @@ class Reception:
         smtputf8: bool = False,
     ) -> MailTransaction | Refuse | Defer:
         """MAIL: may this caller send as this sender, and a message of the announced size (octets, RFC 1870)?"""
-        facts = Transaction(self._charter, self._speaker(caller, sender), sender)
+        speaker = self._speaker(caller, sender)
+        if caller.holder is not None and sender is not None and str(sender) != caller.holder.address:
+            # A lent address is asked for again: what lent it may have been closed since the session began.
+            try:
+                speaker = replace(speaker, addresses=await self._store.read(sends_as_now, caller.holder.bal_id))
+            except StoreError as fault:
+                return Defer(Rule.STORE_DATABASE, str(fault))
+        facts = Transaction(self._charter, speaker, sender)
         verdict = decide_mail(facts)
         if not isinstance(verdict, Accept):
             return verdict

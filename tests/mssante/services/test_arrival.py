@@ -180,6 +180,23 @@ async def test_a_sender_suspended_during_the_session_sends_nothing_more(cabinet:
     assert cabinet.inbox(SECRETARY) == []
 
 
+async def test_an_address_lent_by_an_account_closed_since_sends_nothing_more(cabinet: Cabinet) -> None:
+    await cabinet.store.write(bals.give_right, parse_address(SECRETARY), DOCTOR, "send", "operateur")
+    doctor = await cabinet.signed_in()
+    transaction = await cabinet.open(doctor, SECRETARY)
+    await cabinet.reception.recipient(transaction, parse_address(PATIENT))
+    await cabinet.store.write(bals.suspend, parse_address(SECRETARY), "essai", "operateur")
+    arrival = cabinet.reception.receive(transaction, TRACE)
+    arrival.feed(mail(SECRETARY))
+    outcome = await arrival.finish()
+    assert isinstance(outcome, Refuse)
+    assert outcome.rule is Rule.SENDER_NOT_OWNER
+    assert cabinet.store.read_now(exchange, SECRETARY, PATIENT) is None
+    reopened = await cabinet.reception.open(doctor, parse_address(SECRETARY), size=None)
+    assert isinstance(reopened, Refuse)
+    assert reopened.rule is Rule.SENDER_NOT_OWNER
+
+
 async def test_too_large_is_told_once_and_leaves_nothing(cabinet: Cabinet) -> None:
     transaction = await cabinet.open(cabinet.colleague, COLLEAGUE)
     await cabinet.reception.recipient(transaction, parse_address(PATIENT))
