@@ -30,7 +30,10 @@ app = typer.Typer(help="The mail that goes to other operators.", no_args_is_help
 _NUMBER = re.compile(r"[0-9]{1,15}")
 """Of an item; identifiers of messages have sixteen digits."""
 
-Id = Annotated[int, typer.Argument(metavar="ID", help="Number of the item, as queue list shows it.")]
+_LAST = 10**15 - 1
+"""The highest number that is looked for: far beyond any queue, and within what both databases can compare."""
+
+Id = Annotated[int, typer.Argument(metavar="ID", max=_LAST, help="Number of the item, as queue list shows it.")]
 
 
 @app.command("list")
@@ -98,7 +101,7 @@ def show(
 @app.command()
 def retry(
     context: typer.Context,
-    item: Annotated[int | None, typer.Argument(metavar="ID", help="Number of the item.")] = None,
+    item: Annotated[int | None, typer.Argument(metavar="ID", max=_LAST, help="Number of the item.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that waits.")] = False,
 ) -> None:
     """Try again at once."""

@@ -80,6 +80,16 @@ def test_no_such_item(operator: Operator, command: tuple[str, ...]) -> None:
     assert (ended.code, ended.out, len(ended.lines)) == (1, "", 1)
 
 
+@pytest.mark.parametrize("number", ["1000000000000000", "99999999999999999999"])
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(("show",), 1), (("retry",), 2), (("hold",), 2), (("release",), 2), (("drop", "--motif", "x"), 2)],
+)
+def test_a_number_beyond_any_item(operator: Operator, command: tuple[str, ...], code: int, number: str) -> None:
+    ended = operator("queue", command[0], number, *command[1:])
+    assert (ended.code, ended.out, len(ended.lines)) == (code, "", 1)
+
+
 def test_what_became_of_a_message_recipient_by_recipient(operator: Operator, store: Store) -> None:
     writer = store.contents.begin()
     writer.write(b"Subject: essai\r\n\r\n.\r\n")
