@@ -35,6 +35,11 @@ class Client:
             self.modseq = int(found[1])
         return lines[-1]
 
+    def unknown_place(self, uid: int) -> int:
+        """Where a message without known UID stands that turns out to be `uid`: UIDs ascend with the numbers."""
+        below = [place for place, known in enumerate(self.uids) if known is not None and known < uid]
+        return self.uids.index(None, below[-1] + 1 if below else 0)
+
     def hear(self, line: bytes, command: str) -> None:
         if found := EXISTS.fullmatch(line):
             count = int(found[1])
@@ -54,7 +59,7 @@ class Client:
                     if uid in self.uids:
                         self.uids.remove(uid)
                     elif b"EARLIER" not in line:  # one it had not been told the UID of
-                        self.uids.remove(None)
+                        del self.uids[self.unknown_place(uid)]
         elif found := HIGHEST.fullmatch(line):
             self.modseq = int(found[1])
         elif found := FETCH.fullmatch(line):
