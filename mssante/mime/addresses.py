@@ -1,8 +1,12 @@
 """Address lists of header fields: From, Sender, Reply-To, To, Cc, Bcc.
 
-What must always hold: reading never raises and is linear in the length of the value; encoded words stay encoded
-(RFC 3501 §7.4.2); groups keep their place as a start and an end marker. What cannot be understood is given as it is
-written rather than dropped, because a reader must be able to see who a broken message claims to come from.
+What must always hold: reading never raises and is linear in the length of the value. There are two readers:
+
+- `parse_addresses` is for display. Encoded words stay encoded (RFC 3501 §7.4.2); groups keep their place as a start and
+  an end marker. What cannot be understood is given as it is written rather than dropped, because a reader must be able
+  to see who a broken message claims to come from;
+- `author_addresses` is for judging. It gives addresses only when every reader would find the same ones, and otherwise
+  one text that is no address.
 """
 
 import re
@@ -18,6 +22,9 @@ MISSING_MAILBOX: Final = b"MISSING_MAILBOX"
 MISSING_DOMAIN: Final = b"MISSING_DOMAIN"
 """Stand for what ``To: jean`` or ``To: <>`` lack: NIL would read as a mark of a group (RFC 3501 §7.4.2). Dovecot
 writes the same."""
+
+UNREADABLE: Final = "unreadable: "
+"""Begins what `author_addresses` gives of a field that is no list of mailboxes: no address begins like this."""
 
 
 class MailAddress(NamedTuple):
@@ -39,6 +46,14 @@ _PLAIN: Final = re.compile(
 _TOKEN: Final = re.compile(rb'\s++|"((?:[^"\\]|\\.)*+)"?|[()<>,:;\[\]]|[^\s"()<>,:;\[\]]++', re.DOTALL)
 _COMMENT_PIECE: Final = re.compile(rb"[()]|(?:[^()\\]|\\.)++|\\", re.DOTALL)
 _PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
+
+_SPEC: Final = rb'((?:"[^"\\<>()@:]++"|' + _ATOM + rb")@" + _ATOM + rb")"
+_AUTHOR: Final = re.compile(
+    rb'(?:((?:"(?:[^"\\]|\\.)*+"|[^"<>(),:;\\]++)*+)<' + _SPEC + rb">|" + _SPEC + rb")[ \t]*+(?:,[ \t,]*+|\Z)"
+)
+_COMMENTED: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[^"(]++|\(')
+_QUOTED: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def parse_addresses(value: bytes) -> list[MailAddress]:
@@ -62,6 +77,48 @@ def parse_addresses(value: bytes) -> list[MailAddress]:
     return found
 
 
+def author_addresses(value: bytes) -> tuple[str, ...]:
+    """The addr-specs of one unfolded From or Sender value (RFC 5322 §3.6.2), or one text that begins with `UNREADABLE`.
+
+    Readable is a list of mailboxes: no group (RFC 6854 allows them in From; they name a person without an address), no
+    route, nothing but its octets inside an address. An address that stands where a display name would, without quotes,
+    counts as well: some readers take the first of two. Empty elements of the list are passed over (RFC 5322 §4.4).
+    """
+    found: list[str] = []
+    plain = _without_comments(value).lstrip(b" \t,")
+    position, end = 0, len(plain)
+    while position < end:
+        match = _AUTHOR.match(plain, position)
+        if match is None:
+            found.clear()
+            break
+        phrase, angled, bare = match.groups()
+        specs = [*(word for word in _QUOTED.sub(b" ", phrase or b"").split() if b"@" in word), angled or bare]
+        found += (spec.decode("utf-8", "backslashreplace") for spec in specs)
+        position = match.end()
+    # An encoded word is no text inside an address (RFC 2047 §5), yet some readers decode it and find another one.
+    if not found or _CONTROL.search(value) or any("=?" in spec for spec in found):
+        return (UNREADABLE + value.decode("utf-8", "replace"),)
+    return tuple(found)
+
+
+def _without_comments(value: bytes) -> bytes:
+    """The value with a space for each comment (RFC 5322 §3.2.2), as it is from a comment or quotes that never end."""
+    pieces: list[bytes] = []
+    position = 0
+    while (match := _COMMENTED.match(value, position)) is not None:
+        piece, after = match.group(), match.end()
+        if piece == b"(":
+            _, after, closed = _comment(value, after)
+            if not closed:
+                break
+            piece = b" "
+        pieces.append(piece)
+        position = after
+    pieces.append(value[position:])
+    return b"".join(pieces)
+
+
 def _parse_any(value: bytes, found: list[MailAddress]) -> None:
     """Read a list that holds groups, routes, comments, quoted pairs or mistakes, appending to `found`."""
     parser = _ListParser(found)
@@ -72,7 +129,7 @@ def _parse_any(value: bytes, found: list[MailAddress]) -> None:
             break
         token = match.group()
         if token == b"(":
-            comment, position = _comment(value, match.end())
+            comment, position, _ = _comment(value, match.end())
             parser.comments.append(comment)
             continue
         position = match.end()
@@ -85,8 +142,9 @@ def _parse_any(value: bytes, found: list[MailAddress]) -> None:
         found.append(_GROUP_END)
 
 
-def _comment(value: bytes, position: int) -> tuple[bytes, int]:
-    """The text of the comment whose opening parenthesis ends at `position`, and the offset after it."""
+def _comment(value: bytes, position: int) -> tuple[bytes, int, bool]:
+    """The text of the comment whose opening parenthesis ends at `position`, the offset after it, whether it is
+    closed."""
     depth = 1
     pieces: list[bytes] = []
     for match in _COMMENT_PIECE.finditer(value, position):
@@ -96,11 +154,11 @@ def _comment(value: bytes, position: int) -> tuple[bytes, int]:
         elif piece == b")":
             depth -= 1
             if not depth:
-                return b"".join(pieces).strip(), match.end()
+                return b"".join(pieces).strip(), match.end(), True
         else:
             piece = _PAIR.sub(rb"\1", piece)
         pieces.append(piece)
-    return b"".join(pieces).strip(), len(value)
+    return b"".join(pieces).strip(), len(value), False
 
 
 class _ListParser:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from mssante.domain.transaction import HeaderFacts
-from mssante.mime.addresses import parse_addresses
+from mssante.mime.addresses import author_addresses
 
 MAX_REFERENCES: Final = 100
 """Message identifiers kept of one References field, the newest."""
@@ -119,10 +119,11 @@ def message_ids(value: bytes) -> tuple[str, ...]:
 def header_facts(header: bytes) -> HeaderFacts:
     """What the rules need of a header block. References falls back to In-Reply-To (RFC 5322 §3.6.4).
 
-    A From field that holds no address counts as one address, its text: nobody writes in a name that cannot be read.
+    A From field that is no list of mailboxes counts as one address, its text: nobody writes in a name that cannot be
+    read (`author_addresses`).
     """
     fields = split_fields(header, _FACTS)
-    senders = tuple(sender for value in fields.get(b"from", ()) for sender in _senders(value))
+    senders = tuple(sender for value in fields.get(b"from", ()) for sender in author_addresses(value))
     identifiers = message_ids(_first(fields, b"message-id"))
     references = message_ids(_first(fields, b"references")) or message_ids(_first(fields, b"in-reply-to"))
     return HeaderFacts(
@@ -133,15 +134,6 @@ def header_facts(header: bytes) -> HeaderFacts:
         references=references,
         received=len(fields.get(b"received", ())),
     )
-
-
-def _senders(value: bytes) -> list[str]:
-    found = [
-        f"{_decode_bytes(address.mailbox, 'utf-8')}@{_decode_bytes(address.host, 'utf-8')}"
-        for address in parse_addresses(value)
-        if address.mailbox is not None and address.host is not None
-    ]
-    return found or [_decode_bytes(value, "utf-8")]
 
 
 def _first(fields: dict[bytes, list[bytes]], name: bytes) -> bytes:

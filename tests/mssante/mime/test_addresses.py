@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mssante.mime.addresses import MAX_ADDRESSES, MailAddress, parse_addresses
+from mssante.domain.address import AddressError, parse_address
+from mssante.mime.addresses import MAX_ADDRESSES, UNREADABLE, MailAddress, author_addresses, parse_addresses
 
 A = MailAddress
 HELENE = A(b"H", None, b"h", b"cabinet.test")
@@ -79,3 +80,80 @@ def test_any_octets_are_read(value: bytes) -> None:
 def test_long_values_take_linear_time(piece: bytes) -> None:
     """A quadratic reader would take minutes on these."""
     assert len(parse_addresses(piece * 50_000)) <= MAX_ADDRESSES + 1
+    author_addresses(piece * 50_000)
+    author_addresses(b'"' + piece * 50_000)
+
+
+AUTHORS = [
+    (b"h@cabinet.test", ("h@cabinet.test",)),
+    (b"<h@cabinet.test>", ("h@cabinet.test",)),
+    (b'"Martin, H: (x) <y>" <h@cabinet.test>', ("h@cabinet.test",)),
+    (b'"a \\"b\\"" <h@cabinet.test>', ("h@cabinet.test",)),
+    (b"[liste] Dr. H. Martin <h@cabinet.test>", ("h@cabinet.test",)),
+    (b"=?utf-8?q?H=C3=A9?= <h@cabinet.test>", ("h@cabinet.test",)),
+    (b"H\xe9 <h@cabinet.test>", ("h@cabinet.test",)),
+    (b"H (x (y)) <h@cabinet.test> (z\\))", ("h@cabinet.test",)),
+    (b"MAILER-DAEMON@hopital.test (Mail Delivery System)", ("MAILER-DAEMON@hopital.test",)),
+    (b'"Mail Delivery System" <MAILER-DAEMON@hopital.test>', ("MAILER-DAEMON@hopital.test",)),
+    (
+        b"Microsoft Outlook <MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e@hopital.test>",
+        ("MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e@hopital.test",),
+    ),
+    (b"h@cabinet.test,, ,J <j@c.test>,", ("h@cabinet.test", "j@c.test")),
+    (b'"h m"@cabinet.test', ('"h m"@cabinet.test',)),
+    ("hélène@cabinet.test".encode(), ("hélène@cabinet.test",)),
+    # Some readers show the one, some the other.
+    (b"p@cabinet.test <h@c.test>", ("p@cabinet.test", "h@c.test")),
+    (b"h@c.test <h@c.test>", ("h@c.test", "h@c.test")),
+]
+
+NO_AUTHORS = [
+    b"",
+    b" , ",
+    b"Jean Dupont",
+    b"<>",
+    b"@c.test",
+    b"p@cabinet.test:h@c.test;",
+    b"Equipe: H <h@cabinet.test>;",
+    b"h@c.test, p@cabinet.test:;",
+    b"Undisclosed recipients:;",
+    b"a@b.test c@d.test",
+    b"A <a@b.test> <c@d.test>",
+    b"H <h@cabinet.test",
+    b'"H <h@cabinet.test>',
+    b"h@cabinet.test (H",
+    b"h@cabinet.test (H (x)",
+    b"h@cabinet.test (H\\)",
+    b"<@a.test:h@cabinet.test>",
+    b"h@[192.0.2.1]",
+    b"h@cabinet . test",
+    b"h@cabinet(x).test",
+    b"h . m@cabinet.test",
+    b"<h@cabinet.test >",
+    b"h@=?utf-8?q?cabinet?=.test",
+    b"=?utf-8?q?p=40cabinet.test_?=@c.test",
+    b'"p@cabinet.test"@c.test',
+    b"p@cabinet.test\x00 <h@c.test>",
+    b'"p@cabinet.test\r" <h@c.test>',
+    b"h\\@cabinet.test",
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), AUTHORS)
+def test_authors(value: bytes, expected: tuple[str, ...]) -> None:
+    assert author_addresses(value) == expected
+
+
+@pytest.mark.parametrize("value", NO_AUTHORS)
+def test_what_readers_could_read_otherwise_names_no_author(value: bytes) -> None:
+    assert author_addresses(value) == (UNREADABLE + value.decode("utf-8", "replace"),)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(list(b'ab@.,:;<>()[]"\\ \t\xe9\x00=?'))).map(bytes))
+def test_the_unreadable_is_never_an_address(value: bytes) -> None:
+    authors = author_addresses(value)
+    assert authors
+    if authors[0].startswith(UNREADABLE):
+        with pytest.raises(AddressError):
+            parse_address(authors[0])

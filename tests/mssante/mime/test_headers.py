@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mssante.domain.transaction import HeaderFacts
+from mssante.mime.addresses import UNREADABLE
 from mssante.mime.headers import (
     MAX_REFERENCES,
     decode_text,
@@ -138,14 +139,14 @@ def test_facts_of_next_to_nothing(header: bytes) -> None:
 
 def test_facts_see_every_sender() -> None:
     """A second From, or a second address in one, is not hidden from the rule that judges senders."""
-    facts = header_facts(b"From: a@x.test\r\nFrom: groupe: b@x.test;\r\n\r\n")
-    assert facts.from_addresses == ("a@x.test", "b@x.test")
+    facts = header_facts(b"From: a@x.test\r\nFrom: B <b@x.test>, c@x.test\r\n\r\n")
+    assert facts.from_addresses == ("a@x.test", "b@x.test", "c@x.test")
 
 
-@pytest.mark.parametrize("value", ["", " ", "groupe:;"])
-def test_a_from_without_address_counts_as_one(value: str) -> None:
+@pytest.mark.parametrize("value", ["", " ", "groupe:;", "paul.petit@cabinet.test:b@x.test;", "b@x.test, g: p@c.test;"])
+def test_a_from_that_is_no_list_of_mailboxes_counts_as_one_address(value: str) -> None:
     """It can be nobody's, so that the rule refuses it; no From at all claims nobody."""
-    assert header_facts(f"From: {value}\r\n\r\n".encode()).from_addresses == (value.strip(),)
+    assert header_facts(f"From: {value}\r\n\r\n".encode()).from_addresses == (UNREADABLE + value.strip(),)
 
 
 def test_facts_count_the_hops() -> None:
