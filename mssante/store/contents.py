@@ -156,14 +156,18 @@ class ContentWriter:
         return self._number * CHUNK + len(self._buffer)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Raises StoreFull or StoreUnavailable; the content is then lost and `abort()` must follow."""
+        """Raises StoreFull or StoreUnavailable; the content is then given up and leaves no file."""
         if self._done:
             raise StoreError("this content is finished")
         self._buffer += data
-        while len(self._buffer) > CHUNK:
-            chunk = bytes(memoryview(self._buffer)[:CHUNK])
-            del self._buffer[:CHUNK]
-            self._encrypted(chunk, last=False)
+        try:
+            while len(self._buffer) > CHUNK:
+                chunk = bytes(memoryview(self._buffer)[:CHUNK])
+                del self._buffer[:CHUNK]
+                self._encrypted(chunk, last=False)
+        except StoreError:
+            self.abort()
+            raise
 
     def _encrypted(self, chunk: bytes, *, last: bool) -> None:
         self._chunks.append(self._cipher.encrypt(_nonce(self._number, last), chunk, self._id))
@@ -179,8 +183,16 @@ class ContentWriter:
             self._chunks.clear()
 
     def finish(self) -> PendingContent:
+        """The content, whole. Raises as `write` does."""
         if self._done:
             raise StoreError("this content is finished")
+        try:
+            return self._finished()
+        except StoreError:
+            self.abort()
+            raise
+
+    def _finished(self) -> PendingContent:
         self._done = True
         length = self.length
         plain = bytes(self._buffer) if self._number == 0 else None
@@ -234,7 +246,12 @@ class Contents:
         path = self.path(name)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         file = os.open(path, _WRITE, 0o600)
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            path.unlink()
+            os.close(file)
+            raise
         return name, file
 
     def sync_name(self, segment: str) -> None:
@@ -271,9 +288,18 @@ class Contents:
         self._end = 0
 
     def _close_segment(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
+        """Nothing more comes into the active segment. One without a whole record goes away: while the disk is full,
+        each refused message would leave one."""
+        segment, file, end = self._segment, self._file, self._end
         self._segment, self._file, self._end = "", -1, 0
+        if file < 0:
+            return
+        try:
+            if end == 0:
+                with disk_errors():
+                    self.remove(segment)
+        finally:
+            os.close(file)
 
     def read(self, ref: ContentRef, start: int = 0, length: int | None = None) -> bytes:
         """The plaintext from `start`, at most `length` bytes. Decrypts only the chunks it touches. Blocks on the disk

@@ -1,5 +1,7 @@
 """Message bytes in segments: what is written comes back, what was touched does not."""
 
+import errno
+import fcntl
 import os
 import resource
 import shutil
@@ -261,9 +263,46 @@ def test_a_full_disk_is_told_and_the_segment_given_up(contents: Contents) -> Non
     assert len(list(contents.records(first.segment))) == 1
 
 
+@pytest.mark.parametrize("room", [0, 50_000])
+def test_a_full_disk_leaves_no_segment_for_what_it_refuses(contents: Contents, room: int) -> None:
+    first = settled(contents, b"x" * 1000)
+    for _ in range(3):
+        refused = written(contents, b"y" * 100_000)
+        with file_size_limit(room), pytest.raises(StoreFull):
+            contents.settle([refused])
+        refused.discard()
+    assert list(contents.segments()) == [first.segment]
+    assert contents.read(settled(contents, b"z")) == b"z"
+
+
+@pytest.mark.parametrize("call", ["flock", "fsync"])
+def test_a_segment_that_cannot_be_used_is_taken_away(
+    contents: Contents, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl if call == "flock" else os, call, broken)
+        with pytest.raises(StoreFull):
+            contents.settle([written(contents, b"x")])
+    assert list(contents.segments()) == []
+    assert contents.read(settled(contents, b"z")) == b"z"
+
+
 def test_a_full_disk_while_a_large_content_arrives(contents: Contents) -> None:
     writer = contents.begin()
     with file_size_limit(2 * SMALL), pytest.raises(StoreFull):
         writer.write(b"x" * (4 * SMALL))
+    assert list(contents.segments()) == []
+    with pytest.raises(StoreError, match="finished"):
+        writer.write(b"more")
     writer.abort()
+
+
+def test_a_disk_that_fills_with_the_last_piece_of_a_large_content(contents: Contents) -> None:
+    writer = contents.begin()
+    writer.write(b"x" * (SMALL + CHUNK))
+    with file_size_limit(SMALL), pytest.raises(StoreFull):
+        writer.finish()
     assert list(contents.segments()) == []
