@@ -194,6 +194,20 @@ def header_from_owned(transaction: Transaction, headers: HeaderFacts) -> Verdict
     return None
 
 
+def header_from_readable(transaction: Transaction, headers: HeaderFacts) -> Verdict | None:
+    """``sender.header_from``. DATA. Source: RFC 5322 §3.6.2, facts 1.7.4.
+
+    Readers make an address of what is none (spaces in a domain, other dots, full-width letters, groups), each in its
+    own way: what is not written strictly is nobody's, under the null sender and whatever the operator sets too.
+    """
+    for text in headers.from_addresses:
+        try:
+            parse_address(text)
+        except AddressError as error:
+            return Refuse(Rule.SENDER_HEADER_FROM, f"From cannot be read: {error}")
+    return None
+
+
 def header_from_in_domain(transaction: Transaction, headers: HeaderFacts) -> Verdict | None:
     """``sender.header_from``. DATA, MX. Source: facts 1.7.4 (a guess there, hence `Charter.header_from_strict`).
 
@@ -221,8 +235,8 @@ def header_from_patient(transaction: Transaction, headers: HeaderFacts) -> Verdi
     if transaction.speaker.edge is not Edge.MX or transaction.sender is None:
         return None
     domains = transaction.charter.patient_domains
-    for text in headers.from_addresses:
-        if (text.rpartition("@")[2].strip().lower() in domains) is not transaction.from_patient:
+    for domain in headers.from_domains:
+        if (domain in domains) is not transaction.from_patient:
             return Refuse(Rule.SENDER_HEADER_FROM, "patient domain in only one of envelope and From")
     return None
 
@@ -253,6 +267,7 @@ DATA_RULES: Final[tuple[Callable[[Transaction, HeaderFacts], Verdict | None], ..
     message_for_all_or_none,
     somebody_receives,
     message_not_in_loop,
+    header_from_readable,
     header_from_owned,
     header_from_in_domain,
     header_from_patient,

@@ -329,6 +329,20 @@ def listed(address: str, *, others: bool = False) -> HeaderFacts:
     )
 
 
+# What some readers make an address of JEANNE's domain of, or of PAUL's.
+UNREADABLE = [
+    "",
+    "MAILER-DAEMON",
+    "claire@" + JEANNE.domain.replace(".", " . "),
+    "claire@" + JEANNE.domain.replace(".", "\u3002"),
+    f"claire@{''.join(chr(ord(letter) + 0xFEE0) for letter in JEANNE.domain)}",
+    f"claire@=?utf-8?q?{JEANNE.domain}?=",
+    f"claire@{JEANNE.domain}\u200b",
+    f"{JEANNE}:x@{PAUL.domain}",
+    f"unreadable: g:{JEANNE};, x@{PAUL.domain}",
+]
+
+
 @pytest.mark.parametrize(
     ("speaker", "sender", "headers", "rule"),
     [
@@ -363,6 +377,9 @@ def listed(address: str, *, others: bool = False) -> HeaderFacts:
         # A notice comes in the name of a host outside the list, not in that of another operator's domain.
         (LISTED, None, from_("mailer-daemon@mx.clinique.example"), None),
         (LISTED, None, from_(), None),
+        *((LISTED, None, from_(text), Rule.SENDER_HEADER_FROM) for text in UNREADABLE),
+        *((LISTED, PAUL, from_(str(PAUL), text), Rule.SENDER_HEADER_FROM) for text in UNREADABLE),
+        *((AS_JEANNE, JEANNE, from_(str(JEANNE), text), Rule.SENDER_HEADER_FROM) for text in UNREADABLE),
         (LISTED, None, listed("postmaster@clinique.example.mssante.fr"), None),
         (LISTED, None, listed("postmaster@clinique.example.mssante.fr", others=True), Rule.SENDER_HEADER_FROM),
         # One Received field more than allowed.
@@ -378,11 +395,12 @@ def test_data(speaker: Speaker, sender: Address | None, headers: HeaderFacts, ru
 
 
 def test_from_is_not_judged_when_the_operator_sets_so() -> None:
-    """But for patients' domains, which the exchange rules depend on."""
+    """But for patients' domains, which the exchange rules depend on, and for what could be anybody's."""
     lax = replace(CHARTER, header_from_strict=False, max_received=5)
     transaction = said(LISTED, PAUL, here(JEANNE), charter=lax)
     assert meant(decide_data(transaction, listed("autre@ailleurs.example", others=True))) is None
     assert meant(decide_data(transaction, from_(str(OMAR)))) is Rule.SENDER_HEADER_FROM
+    assert meant(decide_data(transaction, from_(f"unreadable: {OMAR}:x@{PAUL.domain};"))) is Rule.SENDER_HEADER_FROM
     assert meant(decide_data(transaction, HeaderFacts(received=6))) is Rule.MESSAGE_LOOP
 
 
