@@ -309,7 +309,11 @@ class Operator:
             liste = self._espace.held
             return (now_us() - liste.generated_us) / 1e6 if liste else float("nan")
 
+        def who() -> dict[str, str]:
+            return {"hostname": self._settings.operator.hostname, "certificate": self._contexts.certificate.fingerprint}
+
         return [
+            Figure("mssante_operator_info", "Who serves here; always 1.", "gauge", lambda: 1, who),
             Figure(
                 "mssante_messages_accepted", "Messages stored and promised.", "counter", lambda: self._intake.accepted
             ),

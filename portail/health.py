@@ -8,7 +8,7 @@ body is read,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,12 +22,14 @@ HEAD_LIMIT = 8192
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number for the operator's dashboards. ``value`` is called on the event loop and must be quick."""
+    """One number for the operator's dashboards. ``value`` and ``labels`` are called on the event loop and must be
+    quick."""
 
     name: str
     help: str
     kind: Literal["counter", "gauge"]
     value: Callable[[], float]
+    labels: Callable[[], Mapping[str, str]] = dict
 
 
 class _Figures:
@@ -37,7 +39,10 @@ class _Figures:
     def collect(self) -> Iterable[Metric]:
         for figure in self._figures:
             family = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
-            yield family(figure.name, figure.help, value=figure.value())
+            labels = figure.labels()
+            metric = family(figure.name, figure.help, labels=list(labels))
+            metric.add_metric(list(labels.values()), figure.value())
+            yield metric
 
 
 class HealthServer:

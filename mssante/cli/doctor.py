@@ -4,6 +4,7 @@ What must always hold: it changes nothing and never stops at the first fault; ex
 """
 
 import asyncio
+import re
 import socket
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -220,6 +221,10 @@ def _store(settings: "Settings") -> Iterator[Finding]:
 def _ports(settings: "Settings") -> Iterator[Finding]:
     listen = settings.listen
     metrics = _metrics(listen.host, listen.health)
+    other = _another(settings, metrics)
+    if other:
+        metrics = {}
+    taken_by = f"the operator {other}, not by this one" if other else "another program, or not permitted"
     wanted = "listens" if metrics else "is free"
     look: Callable[[str, int], bool] = _listens if metrics else _free
     for service in ("mx", "submission", "submissions", "imap", "imaps", "health"):
@@ -232,13 +237,30 @@ def _ports(settings: "Settings") -> Iterator[Finding]:
         elif port and not listen.health:
             yield Finding(WARN, "port", f"{where} is taken, perhaps by this service: [listen] health would tell")
         elif port:
-            reason = "is taken by another program, or not permitted"
-            yield Finding(FAULT, "port", f"{where} {reason}: stop that one, or change [listen]")
+            yield Finding(FAULT, "port", f"{where} is taken by {taken_by}: stop that one, or change [listen]")
     if not metrics:
         return
     stall = float(metrics.get("mssante_loop_longest_stall_seconds", 0))
     verdict = WARN if stall > 0.05 else OK
     yield Finding(verdict, "loop", f"held for {stall * 1000:.0f} ms at most since the start (50 are too many)")
+
+
+def _another(settings: "Settings", metrics: dict[str, str]) -> str:
+    """The host name of the service that gave these figures, when it is not ours; "" when it is, or none did.
+
+    Two operators may have one name: a test one and a real one, two trials in two directories. Two certificates never.
+    """
+    from tls.certificates import TlsError, describe, load_certificates
+
+    if not metrics:
+        return ""
+    told = next((name for name in metrics if name.startswith("mssante_operator_info{")), "")
+    who = dict(re.findall(r'(\w+)="([^"]*)"', told))
+    try:
+        own = who.get("certificate") == describe(load_certificates(settings.tls.certificate)[0]).fingerprint
+    except (TlsError, ValueError):
+        own = who.get("hostname") == settings.operator.hostname  # the certificate has its own line
+    return "" if own else who.get("hostname", "of another version")
 
 
 def _free(host: str, port: int) -> bool:

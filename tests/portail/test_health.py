@@ -28,6 +28,7 @@ async def door() -> AsyncIterator[Door]:
     figures = [
         Figure("mssante_essais", "Essais.", "counter", lambda: 3),
         Figure("mssante_age_seconds", "Age.", "gauge", lambda: 1.5),
+        Figure("mssante_essai_info", "Essai.", "gauge", lambda: 1, lambda: {"hostname": "mx.essai.test"}),
     ]
     server = await HealthServer(figures, lambda: faults[0] if faults else None).start("127.0.0.1", 0)
     async with server:
@@ -39,6 +40,7 @@ async def test_figures_are_those_of_the_moment(door: Door) -> None:
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"mssante_essais_total 3.0\n" in answer
     assert b"# TYPE mssante_age_seconds gauge\n" in answer
+    assert b'mssante_essai_info{hostname="mx.essai.test"} 1.0\n' in answer
 
 
 async def test_health_is_the_fault_or_ok(door: Door) -> None:
