@@ -142,16 +142,17 @@ def test_nothing_is_overwritten(cabinet: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "operator",
     [
-        Operator("Clinique", "mx.clinique.example", ()),
-        Operator("Clinique", "mx.clinique.example", ("clinique",)),
-        Operator("Clinique", "mx.clinique.example", ("clinique..example",)),
-        Operator("Clinique", "mx.clinique.example", ("a@clinique.example",)),
-        Operator("Clinique", "mx.clinique.example", ('clinique.example" = "x:1',)),
-        Operator("", "mx.clinique.example", ("clinique.example",)),
-        Operator("Clinique\nX", "mx.clinique.example", ("clinique.example",)),
-        Operator("Clinique", "", ("clinique.example",)),
-        Operator("Clinique", "mx." + "clinique" * 10 + ".example", ("clinique.example",)),
-        Operator("Clinique", "mx.clinique.example", ("cabinet.mssante.example",)),
+        Operator("Clinique", "mx.clinique.example", (), port=2600),
+        Operator("Clinique", "mx.clinique.example", ("clinique",), port=2600),
+        Operator("Clinique", "mx.clinique.example", ("clinique..example",), port=2600),
+        Operator("Clinique", "mx.clinique.example", ("a@clinique.example",), port=2600),
+        Operator("Clinique", "mx.clinique.example", ('clinique.example" = "x:1',), port=2600),
+        Operator("", "mx.clinique.example", ("clinique.example",), port=2600),
+        Operator("Clinique\nX", "mx.clinique.example", ("clinique.example",), port=2600),
+        Operator("Clinique", "", ("clinique.example",), port=2600),
+        Operator("Clinique", "mx." + "clinique" * 10 + ".example", ("clinique.example",), port=2600),
+        Operator("Clinique", "mx.clinique.example", ("cabinet.mssante.example",), port=2600),
+        Operator("Clinique", "mx.clinique.example", ("clinique.example",)),  # on the port of the first
     ],
 )
 def test_an_impossible_operator_leaves_nothing_behind(cabinet: Path, tmp_path: Path, operator: Operator) -> None:

@@ -64,7 +64,10 @@ def spaces(tmp_path_factory: pytest.TempPathFactory) -> Spaces:
         place / "cabinet", Operator("Cabinet", f"mx.{CABINET}", (CABINET, PATIENTS)), now_us=now_us
     )
     clinique = join_trust_space(
-        place / "clinique", place / "cabinet", Operator("Clinique", f"mx.{CLINIQUE}", (CLINIQUE,)), now_us=now_us
+        place / "clinique",
+        place / "cabinet",
+        Operator("Clinique", f"mx.{CLINIQUE}", (CLINIQUE,), port=2600),
+        now_us=now_us,
     )
     return Spaces(cabinet, clinique)
 
@@ -124,6 +127,7 @@ async def house(spaces: Spaces, tmp_path: Path) -> AsyncIterator[House]:
         clock=clock,
         base=tmp_path,
         patient_domains=frozenset({PATIENTS}),
+        create=True,
     )
     passwords = Passwords(PasswordCost(memory_kib=8, passes=1))
     password_hash = passwords.hash(PASSWORD)

@@ -277,12 +277,14 @@ def make_template(directory: Path, *, dns: str) -> Path:
     """Three operators as `mssante init` makes them, asking the name server ``dns``; for `copy_of`."""
     directory.mkdir()
     first = directory / "cabinet"
-    for name, said in {
+    said_of = {
         "cabinet": ("--operator", "Cabinet du Port", "--domain", DOMAINS["cabinet"]),
         "clinique": ("--operator", "Clinique des Dunes", "--domain", DOMAINS["clinique"], "--join", str(first)),
         "citoyens": ("--operator", "Messagerie citoyenne", "--patients", "--join", str(first)),
-    }.items():
-        done = command("init", str(directory / name), *said, "--dns", dns)
+    }
+    for place, (name, said) in enumerate(said_of.items()):
+        base = str(2500 + place * len(SERVICES))  # each copy gets its own
+        done = command("init", str(directory / name), *said, "--port-base", base, "--dns", dns)
         assert done.code == 0, done.err
     return directory
 

@@ -57,12 +57,8 @@ def test_the_first_domain_names_the_machine(operator: Operator) -> None:
 
 def test_joining_shares_the_trust_space(run: Run, operator: Operator, tmp_path: Path) -> None:
     other = tmp_path / "clinique"
-    assert (
-        run(
-            "init", str(other), "--operator", "Clinique", "--domain", "clinique.test", "--join", str(operator.directory)
-        ).code
-        == 0
-    )
+    joining = ("--operator", "Clinique", "--domain", "clinique.test", "--port-base", "2600")
+    assert run("init", str(other), *joining, "--join", str(operator.directory)).code == 0
     for config in (operator.directory / "mssante.toml", other / "mssante.toml"):
         for domain in ("cabinet.test", "clinique.test", "patient.mssante.fr"):
             (entry,) = run("-c", str(config), "liste-blanche", "show", domain, "--json").json
@@ -73,7 +69,8 @@ def test_joining_shares_the_trust_space(run: Run, operator: Operator, tmp_path: 
 def test_joining_takes_over_the_citizens_domain(run: Run, tmp_path: Path) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     assert run("init", str(first), "--operator", "A", "--patients", "--patient-domain", "usagers.test").code == 0
-    assert run("init", str(second), "--operator", "B", "--domain", "b.test", "--join", str(first)).code == 0
+    joining = ("--operator", "B", "--domain", "b.test", "--port-base", "2600")
+    assert run("init", str(second), *joining, "--join", str(first)).code == 0
     assert load(second / "mssante.toml", environment={}).operator.patient_domains == ("usagers.test",)
     assert load(first / "mssante.toml", environment={}).operator.hostname == "mx.usagers.test"
 
@@ -107,6 +104,16 @@ def test_a_domain_that_is_taken(run: Run, operator: Operator, tmp_path: Path) ->
     assert (ended.code, len(ended.lines)) == (1, 1)
     assert "cabinet.test" in ended.err
     assert not other.exists()
+
+
+def test_ports_that_are_taken(run: Run, operator: Operator, tmp_path: Path) -> None:
+    """Two operators on one route: mail for either would reach whichever serves."""
+    other = tmp_path / "other"
+    ended = run("init", str(other), "--operator", "X", "--domain", "x.test", "--join", str(operator.directory))
+    taken = "127.0.0.1:2500 is the MX of cabinet.test in this trust space; choose another port base"
+    assert (ended.code, ended.lines) == (1, [f"mssante: {taken}"])
+    assert not other.exists()
+    assert operator("liste-blanche", "show", "x.test").code == 1
 
 
 def test_nothing_is_overwritten(run: Run, operator: Operator) -> None:

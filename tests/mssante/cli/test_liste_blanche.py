@@ -61,7 +61,7 @@ def test_the_list_never_goes_back(operator: Operator, run: Run, tmp_path: Path) 
     older = tmp_path / "older.xml"
     older.write_bytes(liste.read_bytes())
     joined = tmp_path / "joined"
-    joining = ("--operator", "B", "--domain", "b.test", "--join", str(operator.directory))
+    joining = ("--operator", "B", "--domain", "b.test", "--join", str(operator.directory), "--port-base", "2600")
     assert run("init", str(joined), *joining).code == 0
     ended = operator("liste-blanche", "import", str(older))
     assert (ended.code, len(ended.lines)) == (1, 1)
