@@ -23,6 +23,9 @@ MISSING_DOMAIN: Final = b"MISSING_DOMAIN"
 """Stand for what ``To: jean`` or ``To: <>`` lack: NIL would read as a mark of a group (RFC 3501 §7.4.2). Dovecot
 writes the same."""
 
+MAX_AUTHORS: Final = 10
+"""Mailboxes of one From that is judged: RFC 5322 §3.6.2 sets no number, a letter of more authors has a Sender."""
+
 UNREADABLE: Final = "unreadable: "
 """Begins what `author_addresses` gives of a field that is no list of mailboxes: no address begins like this."""
 
@@ -83,6 +86,7 @@ def author_addresses(value: bytes) -> tuple[str, ...]:
     Readable is a list of mailboxes: no group (RFC 6854 allows them in From; they name a person without an address), no
     route, nothing but its octets inside an address. An address that stands where a display name would, without quotes,
     counts as well: some readers take the first of two. Empty elements of the list are passed over (RFC 5322 §4.4).
+    A list is given whole or, longer than `MAX_AUTHORS`, not at all: what is cut off would be judged by nobody.
     """
     found: list[str] = []
     plain = _without_comments(value).lstrip(b" \t,")
@@ -97,7 +101,7 @@ def author_addresses(value: bytes) -> tuple[str, ...]:
         found += (spec.decode("utf-8", "backslashreplace") for spec in specs)
         position = match.end()
     # An encoded word is no text inside an address (RFC 2047 §5), yet some readers decode it and find another one.
-    if not found or _CONTROL.search(value) or any("=?" in spec for spec in found):
+    if not 0 < len(found) <= MAX_AUTHORS or _CONTROL.search(value) or any("=?" in spec for spec in found):
         return (UNREADABLE + value.decode("utf-8", "replace"),)
     return tuple(found)
 

@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mssante.domain.address import AddressError, parse_address
-from mssante.mime.addresses import MAX_ADDRESSES, UNREADABLE, MailAddress, author_addresses, parse_addresses
+from mssante.mime.addresses import (
+    MAX_ADDRESSES,
+    MAX_AUTHORS,
+    MAX_IRREGULAR,
+    UNREADABLE,
+    MailAddress,
+    author_addresses,
+    parse_addresses,
+)
 
 A = MailAddress
 HELENE = A(b"H", None, b"h", b"cabinet.test")
@@ -147,6 +155,17 @@ def test_authors(value: bytes, expected: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("value", NO_AUTHORS)
 def test_what_readers_could_read_otherwise_names_no_author(value: bytes) -> None:
     assert author_addresses(value) == (UNREADABLE + value.decode("utf-8", "replace"),)
+
+
+def test_no_author_hides_behind_many_or_much() -> None:
+    """What stands after the limits of `parse_addresses` is judged too, or nothing is."""
+    own, victim = b"h@c.test,", b"p@cabinet.test"
+    assert len(author_addresses(own * MAX_AUTHORS)) == MAX_AUTHORS
+    for many in (own * MAX_AUTHORS, own * MAX_ADDRESSES, b"h@c.test " * MAX_AUTHORS):
+        assert author_addresses(many + victim + b" <h@c.test>")[0].startswith(UNREADABLE)
+    much = b"(" + b"x" * MAX_IRREGULAR + b")"
+    assert author_addresses(own + much + victim) == ("h@c.test", "p@cabinet.test")
+    assert author_addresses(own + b"()" * MAX_IRREGULAR + victim) == ("h@c.test", "p@cabinet.test")
 
 
 @settings(deadline=None)
