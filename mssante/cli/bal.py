@@ -140,17 +140,24 @@ def close(context: typer.Context, address: AddressArgument, motif: Motif) -> Non
 def delegate(
     context: typer.Context,
     address: AddressArgument,
-    to: Annotated[str, typer.Option(metavar="RPPS-or-ADDRESS", help="Who gets the right.")],
-    right: Annotated[str, typer.Option(metavar="read|write|send", help="What he may do.")],
+    to: Annotated[str, typer.Option(metavar="RPPS-or-ADDRESS", help="Who gets the right: a mailbox here, or an RPPS.")],
+    right: Annotated[
+        str,
+        typer.Option(
+            metavar="read|write|send",
+            help="What he may do: send today; read and write are recorded for the shared mailboxes to come.",
+        ),
+    ],
+    remove: Annotated[bool, typer.Option("--remove", help="Take the right back.")] = False,
 ) -> None:
-    """Let somebody else act on a mailbox."""
-    from mssante.services.bals import RIGHTS, give_right
+    """Let another professional act on a mailbox, or no longer."""
+    from mssante.services.bals import RIGHTS, give_right, take_right_back
 
     if right not in RIGHTS:
         raise Failure(f"--right {right}: one of {', '.join(RIGHTS)}", USAGE)
     whom = _delegate(to)
-    _change(context, give_right, address, whom, right)
-    say(f"{whom} may {right} on {address}")
+    _change(context, take_right_back if remove else give_right, address, whom, right)
+    say(f"{whom} may {'no longer ' if remove else ''}{right} on {address}")
 
 
 @app.command()

@@ -11,7 +11,7 @@ server itself (``await store.write(open_bals, ...)``) do the very same. ``actor`
 from collections.abc import Sequence
 
 from mssante.domain.address import Address
-from mssante.domain.bal import BalState, may_become
+from mssante.domain.bal import BalState, BalType, may_become
 from mssante.store import Conn, NotFound, StoreError, Tx, accounts, journal
 from mssante.store.accounts import Bal, Delegation, Identity, NewBal
 from mssante.store.journal import JournalEntry
@@ -84,12 +84,28 @@ def change_password(tx: Tx, address: Address, password_hash: str, actor: str) ->
 
 
 def give_right(tx: Tx, address: Address, to: str, right: str, actor: str) -> None:
-    """``to`` (an address or an RPPS) may ``right`` on the bal from now on. Raises NotFound, NotAllowed (closed)."""
+    """``to`` may ``right`` on the bal from now on: a professional's mailbox here, or an RPPS, which nobody need hold yet.
+
+    Raises NotFound (the bal, or that of ``to``), NotAllowed (one of them is closed; ``to`` is its holder, or a citizen).
+    """
     bal = known_bal(tx.conn, address)
     if bal.state is BalState.CLOSED:
         raise NotAllowed(f"{tx.trace_name(str(address))} is closed: nobody may do anything on it")
+    if to in (bal.address, bal.rpps):
+        raise NotAllowed(f"{tx.trace_name(to)} is the holder of {tx.trace_name(str(address))}: he may already")
+    if "@" in to:
+        _may_act_for_others(tx, to)
     accounts.delegate(tx, bal.id, to, right)
     tx.journal("bal.delegated", actor=actor, object=str(address), to=to, right=right)
+
+
+def take_right_back(tx: Tx, address: Address, to: str, right: str, actor: str) -> None:
+    """``to`` may no longer ``right`` on the bal. Raises NotFound (the bal, or the right)."""
+    bal = known_bal(tx.conn, address)
+    if not any((one.delegate, one.right) == (to, right) for one in accounts.delegations(tx.conn, bal.id)):
+        raise NotFound(f"{tx.trace_name(to)} has no right to {right} on {tx.trace_name(str(address))}")
+    accounts.withdraw(tx, bal.id, to, right)
+    tx.journal("bal.undelegated", actor=actor, object=str(address), to=to, right=right)
 
 
 def known_bal(conn: Conn, address: Address) -> Bal:
@@ -104,6 +120,17 @@ def bal_and_delegations(conn: Conn, address: Address) -> tuple[Bal, list[Delegat
     """A bal with who may act on it. Raises NotFound."""
     bal = known_bal(conn, address)
     return bal, accounts.delegations(conn, bal.id)
+
+
+def _may_act_for_others(tx: Tx, to: str) -> None:
+    delegate = accounts.find_bal(tx.conn, to)
+    name = tx.trace_name(to)
+    if delegate is None:
+        raise NotFound(f"no such mailbox: {name}: a right is given to a mailbox of this operator, or to an RPPS")
+    if delegate.type is BalType.PAT:
+        raise NotAllowed(f"{name} is a citizen's mailbox: only professionals act for others")
+    if delegate.state is BalState.CLOSED:
+        raise NotAllowed(f"{name} is closed: nobody signs in there to use a right")
 
 
 def _step(tx: Tx, address: Address, state: BalState, action: str, motif: str, actor: str) -> None:

@@ -122,10 +122,50 @@ def test_states(operator: Operator, store: Store) -> None:
 
 def test_delegations_are_shown(operator: Operator) -> None:
     address = operator.bal()
-    assert operator("bal", "delegate", address, "--to", RPPS, "--right", "send").code == 0
-    assert operator("bal", "delegate", address, "--to", "Sec@cabinet.test", "--right", "read").code == 0
-    rights = operator("bal", "show", address, "--json").json["delegations"]
-    assert {(one["to"], one["right"]) for one in rights} == {(RPPS, "send"), ("sec@cabinet.test", "read")}
+    secretary = secretariat(operator)
+    assert operator("bal", "delegate", secretary, "--to", RPPS, "--right", "send").code == 0
+    assert operator("bal", "delegate", secretary, "--to", address.upper(), "--right", "read").code == 0
+    rights = operator("bal", "show", secretary, "--json").json["delegations"]
+    assert {(one["to"], one["right"]) for one in rights} == {(RPPS, "send"), (address, "read")}
+
+
+def secretariat(operator: Operator) -> str:
+    """The mailbox of a structure."""
+    assert operator("bal", "create", "sec@cabinet.test", "--type", "ORG").code == 0
+    return "sec@cabinet.test"
+
+
+def test_a_right_is_taken_back(operator: Operator, store: Store) -> None:
+    address, secretary = operator.bal(), secretariat(operator)
+    right = ("bal", "delegate", secretary, "--to", address, "--right", "send")
+    assert operator(*right).code == 0
+    assert operator(*right, "--remove").out == f"{address} may no longer send on {secretary}\n"
+    assert operator("bal", "show", secretary, "--json").json["delegations"] == []
+    again = operator(*right, "--remove")
+    assert (again.code, again.lines) == (1, [f"mssante: {address} has no right to send on {secretary}"])
+    told = [(entry.action, entry.detail) for entry in store.read_now(entries)][-2:]
+    detail = {"to": address, "right": "send"}
+    assert told == [("bal.delegated", detail), ("bal.undelegated", detail)]
+
+
+def test_who_cannot_act_for_others(operator: Operator) -> None:
+    address, secretary, citizen = operator.bal(), secretariat(operator), f"{INS}@patient.mssante.fr"
+    assert operator("patient", "create", INS, *TRAITS).code == 0
+    closed = operator.bal("parti")
+    assert operator("bal", "close", closed, "--motif", "départ").code == 0
+    for owner, to, says in (
+        (address, address.title(), f"{address} is the holder of {address}"),
+        (address, RPPS, f"{RPPS} is the holder of {address}"),
+        (secretary, "nobody@cabinet.test", "no such mailbox: nobody@cabinet.test"),
+        (secretary, "dr@elsewhere.test", "no such mailbox: dr@elsewhere.test"),
+        (secretary, citizen, "is a citizen's mailbox"),
+        (secretary, closed, f"{closed} is closed"),
+    ):
+        ended = operator("bal", "delegate", owner, "--to", to, "--right", "send")
+        assert (ended.code, len(ended.lines)) == (1, 1), to
+        assert says in ended.err
+        assert INS not in ended.err
+        assert operator("bal", "show", owner, "--json").json["delegations"] == []
 
 
 def test_citizens_are_not_among_the_professionals(operator: Operator) -> None:
