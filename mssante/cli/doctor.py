@@ -4,8 +4,10 @@ What must always hold: it changes nothing and never stops at the first fault; ex
 """
 
 import asyncio
+import os
 import re
 import socket
+import stat
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,6 +46,7 @@ def _examine(settings: "Settings") -> Iterator[Finding]:
 
     now_us = SystemClock().now_us()
     yield from _packages()
+    yield from _keys(settings)
     yield from _certificate(settings, now_us)
     yield from _liste_blanche(settings, now_us)
     yield from _dkim(settings)
@@ -61,6 +64,17 @@ def _packages() -> Iterator[Finding]:
         others = set(owners.get(name, ["mssante"])) - {"mssante"}
         if others:
             yield Finding(FAULT, "packages", f"{name} is also installed by {', '.join(sorted(others))}: remove it")
+
+
+def _keys(settings: "Settings") -> Iterator[Finding]:
+    """Who has the master key has every mailbox. A key that is missing has the line of what it is for."""
+    keys = (settings.store.master_key, settings.tls.key, settings.dkim.key, *settings.dkim.other_keys)
+    present = [path for path in keys if os.path.exists(path)]  # False also where we may not look
+    exposed = [path for path in present if path.stat().st_mode & stat.S_IRWXO]
+    for path in exposed:
+        yield Finding(FAULT, "keys", f"{path} is open to every account of this machine: chmod 600 {path}")
+    if not exposed:
+        yield Finding(OK, "keys", f"{len(present)} private keys are closed to other accounts")
 
 
 def _certificate(settings: "Settings", now_us: int) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""`mssante doctor` on ports: ours, or somebody else's."""
+"""`mssante doctor` on ports and keys: ours, somebody else's, open to everybody."""
 
 import re
 import threading
@@ -85,3 +85,19 @@ def test_the_name_tells_when_our_certificate_cannot_be_read(operator: Operator) 
         (operator.directory / "pki" / "operator.pem").write_text("")
         said, _ = ports(operator)
     assert said == [("ok", f"health 127.0.0.1:{port} listens")]
+
+
+def test_keys_that_everybody_can_read(operator: Operator) -> None:
+    def keys() -> list[tuple[str, str]]:
+        return [(one["verdict"], one["finding"]) for one in operator("doctor", "--json").json if one["check"] == "keys"]
+
+    assert keys() == [("ok", "3 private keys are closed to other accounts")]
+    exposed = [operator.directory / "pki" / name for name in ("master.key", "operator.key")]
+    for key in exposed:
+        key.chmod(0o644)
+    told = "is open to every account of this machine: chmod 600"
+    assert keys() == [("fault", f"{key} {told} {key}") for key in exposed]
+    assert operator("doctor").code == 1
+    for key in exposed:
+        key.chmod(0o640)
+    assert keys()[0][0] == "ok", "a group may be meant"
