@@ -84,9 +84,9 @@ def change_password(tx: Tx, address: Address, password_hash: str, actor: str) ->
 
 
 def give_right(tx: Tx, address: Address, to: str, right: str, actor: str) -> None:
-    """``to`` may ``right`` on the bal from now on: a professional's mailbox here, or an RPPS, which nobody need hold yet.
+    """``to`` may ``right`` on the bal from now on: a professional's mailbox here, or an RPPS (held already or not).
 
-    Raises NotFound (the bal, or that of ``to``), NotAllowed (one of them is closed; ``to`` is its holder, or a citizen).
+    Raises NotFound (the bal, or that of ``to``), NotAllowed (one is closed; ``to`` is its holder, or a citizen).
     """
     bal = known_bal(tx.conn, address)
     if bal.state is BalState.CLOSED:
