@@ -8,6 +8,7 @@ professionnels qui peuvent a tout moment y mettre fin »; facts 4.1, 4.2):
 """
 
 import re
+import unicodedata
 from enum import StrEnum
 from typing import Final
 
@@ -24,14 +25,25 @@ class ExchangeState(StrEnum):
 def is_fin(subject: str, x_mss_mes: str, exact: bool = False) -> bool:
     """Whether a message ends the exchanges with the patients it is addressed to.
 
-    ``subject`` is decoded (RFC 2047); ``x_mss_mes`` is the value of ``X-MSS-MES``, "" when absent. By default the
-    subject has only to contain ``[FIN]``, whatever its case and the spaces inside the brackets: a professional who
-    typed ``Re: [ fin ]`` meant it. ``exact`` asks for the five characters alone, outer spaces aside.
+    ``subject`` is decoded (RFC 2047), ``x_mss_mes`` is the value of ``X-MSS-MES``, "" when absent; of a repeated field
+    every value counts, one a line. By default the subject has only to contain ``[FIN]``, whatever its case, the spaces
+    inside the brackets, the width of its characters, and what cannot be seen between them: a professional who typed
+    ``Re: [ fin ]`` meant it. ``exact`` asks for the five characters alone, outer spaces aside.
     The header ends it in both cases (ECO.2.2.8, facts 4.2).
     """
-    if x_mss_mes.strip().upper() == "FIN":
+    if any(value.strip().upper() == "FIN" for value in _seen(x_mss_mes).split("\n")):
         return True
-    return subject.strip() == "[FIN]" if exact else _FIN.search(subject) is not None
+    if exact:
+        return any(value.strip() == "[FIN]" for value in subject.split("\n"))
+    return _FIN.search(_seen(subject)) is not None
+
+
+def _seen(text: str) -> str:
+    """The text as a reader sees it: compatibility forms (full-width ones) folded, format characters left out."""
+    if text.isascii():
+        return text
+    folded = unicodedata.normalize("NFKC", text)
+    return "".join(character for character in folded if unicodedata.category(character) != "Cf")
 
 
 def after_professional_message(current: ExchangeState | None, fin: bool) -> ExchangeState:

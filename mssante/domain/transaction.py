@@ -80,8 +80,9 @@ class HeaderFacts:
     """What the rules need of the header."""
 
     subject: str = ""
-    """Decoded, RFC 2047."""
+    """Decoded, RFC 2047. Of a repeated field every value, one a line."""
     x_mss_mes: str = ""
+    """As `subject`."""
     from_addresses: tuple[str, ...] = ()
     """The addr-specs of every From field. What cannot be read as one stays in, as written, so that it is refused."""
     message_id: str = ""

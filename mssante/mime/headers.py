@@ -127,13 +127,20 @@ def header_facts(header: bytes) -> HeaderFacts:
     identifiers = message_ids(_first(fields, b"message-id"))
     references = message_ids(_first(fields, b"references")) or message_ids(_first(fields, b"in-reply-to"))
     return HeaderFacts(
-        subject=decode_text(_first(fields, b"subject")),
-        x_mss_mes=decode_text(_first(fields, b"x-mss-mes")),
+        subject=_lines(fields, b"subject"),
+        x_mss_mes=_lines(fields, b"x-mss-mes"),
         from_addresses=senders,
         message_id=identifiers[0] if identifiers else "",
         references=references,
         received=len(fields.get(b"received", ())),
     )
+
+
+def _lines(fields: dict[bytes, list[bytes]], name: bytes) -> str:
+    """Every value of a field, decoded, one a line. An encoded word that was folded inside is mended: readers differ
+    about the space that is left, and what ends an exchange must be seen."""
+    values = fields.get(name, ())
+    return "\n".join(decode_text(_ENCODED_WORD.sub(lambda word: b"".join(word[0].split()), value)) for value in values)
 
 
 def _first(fields: dict[bytes, list[bytes]], name: bytes) -> bytes:

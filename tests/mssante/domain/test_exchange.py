@@ -18,6 +18,13 @@ from mssante.domain.exchange import ExchangeState, after_professional_message, i
         ("Re: [FIN]", True, False),
         ("Vos résultats [FIN]", True, False),
         ("[[FIN]]", True, False),
+        *((f"[F{unseen}IN{unseen}]", True, False) for unseen in "\u200b\u200c\u200d\ufeff\u00ad\u2060"),
+        ("\uff3bFIN\uff3d", True, False),
+        ("Re: \uff3b\u200b\uff26\uff29\uff2e \uff3d", True, False),
+        ("Bonjour\n[FIN]", True, True),
+        ("[FIN]\nBonjour", True, True),
+        ("Bonjour\nRe: [fin]", True, False),
+        ("Bonjour\nEnfin", False, False),
         ("", False, False),
         ("FIN", False, False),
         ("(FIN)", False, False),
@@ -34,7 +41,20 @@ def test_subject(subject: str, tolerant: bool, exact: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "ends"), [("FIN", True), (" fin ", True), ("", False), ("FINI", False), ("[FIN]", False), ("O", False)]
+    ("value", "ends"),
+    [
+        ("FIN", True),
+        (" fin ", True),
+        ("", False),
+        ("FINI", False),
+        ("[FIN]", False),
+        ("O", False),
+        ("O\nFIN", True),
+        ("FIN\nO", True),
+        ("F\u200bIN", True),
+        ("O\nO", False),
+        ("O FIN", False),
+    ],
 )
 @pytest.mark.parametrize("exact", [False, True])
 def test_header(value: str, ends: bool, exact: bool) -> None:

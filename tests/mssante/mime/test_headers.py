@@ -149,6 +149,22 @@ def test_a_from_that_is_no_list_of_mailboxes_counts_as_one_address(value: str) -
     assert header_facts(f"From: {value}\r\n\r\n".encode()).from_addresses == (UNREADABLE + value.strip(),)
 
 
+@pytest.mark.parametrize(
+    ("fields", "subject", "x_mss_mes"),
+    [
+        ("Subject: a\r\nSubject: [FIN]", "a\n[FIN]", ""),
+        ("X-MSS-MES: O\r\nx-mss-mes : FIN", "", "O\nFIN"),
+        ("Subject: =?utf-8?q?[FI\r\n N]?=", "[FIN]", ""),
+        ("Subject: =?utf-8?b?W0Z\r\n\tJTl0=?=", "[FIN]", ""),
+        ("Subject: [=?utf-8?q?F?=\r\n =?utf-8?q?I?=N]", "[FIN]", ""),
+        ("Subject: =?utf-8?q?a=0AX?=", "aX", ""),
+    ],
+)
+def test_facts_hold_every_subject(fields: str, subject: str, x_mss_mes: str) -> None:
+    facts = header_facts(f"{fields}\r\n\r\n".encode())
+    assert (facts.subject, facts.x_mss_mes) == (subject, x_mss_mes)
+
+
 def test_facts_count_the_hops() -> None:
     header = b"Received: from a\r\n by b\r\n" * 3 + b"RECEIVED: from c\r\nX-Received: d\r\nReceived-SPF: none\r\n\r\n"
     assert header_facts(header).received == 4
