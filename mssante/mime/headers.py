@@ -44,6 +44,14 @@ def unfold(header: bytes) -> bytes:
     return header.replace(b"\n ", b" ").replace(b"\n\t", b"\t")
 
 
+def begins_with_continuation(header: bytes) -> bool:
+    """Whether the first line goes on with a field that is not there (RFC 5322 §2.2.3).
+
+    Such a header is refused: with fields put before it, the last of them would swallow its first line.
+    """
+    return header.startswith((b" ", b"\t"))
+
+
 def split_fields(header: bytes, wanted: frozenset[bytes]) -> dict[bytes, list[bytes]]:
     """The unfolded, stripped values of the `wanted` fields (lower-case names), in order of appearance."""
     found: dict[bytes, list[bytes]] = {}

@@ -8,6 +8,7 @@ from mssante.domain.transaction import HeaderFacts
 from mssante.mime.addresses import UNREADABLE
 from mssante.mime.headers import (
     MAX_REFERENCES,
+    begins_with_continuation,
     decode_text,
     header_facts,
     header_fields,
@@ -66,6 +67,21 @@ def test_header_fields_not(names: tuple[str, ...], expected: bytes) -> None:
 )
 def test_odd_headers(header: bytes, expected: bytes) -> None:
     assert header_fields(header, ("to",)) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "begins"),
+    [
+        (b" From: a@x.test\r\n\r\n", True),
+        (b"\tx\r\nFrom: a@x.test\r\n\r\n", True),
+        (b" \r\n\r\n", True),
+        (b"From: a@x.test\r\n b\r\n\r\n", False),
+        (b"\r\n", False),
+        (b"", False),
+    ],
+)
+def test_a_header_that_begins_in_the_middle_of_a_field(header: bytes, begins: bool) -> None:
+    assert begins_with_continuation(header) is begins
 
 
 TEXTS = [
