@@ -180,11 +180,12 @@ def somebody_receives(transaction: Transaction, headers: HeaderFacts) -> Verdict
 def header_from_owned(transaction: Transaction, headers: HeaderFacts) -> Verdict | None:
     """``sender.header_from``. DATA, submission. Source: facts 3.4.4, RFC 6409 §6.1.
 
-    The author that the reader sees is the holder too. A header without From claims nobody.
+    The author that the reader sees is the holder too. Sender stands for a From that is not there; a header without
+    either claims nobody.
     """
     if transaction.speaker.edge is not Edge.SUBMISSION:
         return None
-    for text in headers.from_addresses:
+    for text in headers.authors:
         try:
             owned = str(parse_address(text)) in transaction.speaker.addresses
         except AddressError:
@@ -200,7 +201,7 @@ def header_from_readable(transaction: Transaction, headers: HeaderFacts) -> Verd
     Readers make an address of what is none (spaces in a domain, other dots, full-width letters, groups), each in its
     own way: what is not written strictly is nobody's, under the null sender and whatever the operator sets too.
     """
-    for text in headers.from_addresses:
+    for text in headers.authors:
         try:
             parse_address(text)
         except AddressError as error:

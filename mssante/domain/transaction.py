@@ -85,6 +85,8 @@ class HeaderFacts:
     """As `subject`."""
     from_addresses: tuple[str, ...] = ()
     """The addr-specs of every From field. What cannot be read as one stays in, as written, so that it is refused."""
+    sender_addresses: tuple[str, ...] = ()
+    """Those of every Sender field, likewise."""
     message_id: str = ""
     references: tuple[str, ...] = ()
     received: int = 0
@@ -95,9 +97,14 @@ class HeaderFacts:
     """MX: those of `from_domains` that the white list names, and not with the presented certificate."""
 
     @property
+    def authors(self) -> tuple[str, ...]:
+        """Whom a reader sees as the author, the addresses to judge: From, or Sender in a message without From."""
+        return self.from_addresses or self.sender_addresses
+
+    @property
     def from_domains(self) -> tuple[str, ...]:
-        """The domain of each of `from_addresses`; of what is no address, what stands where a domain would."""
-        return tuple(_domain(text) for text in self.from_addresses)
+        """The domain of each of `authors`; of what is no address, what stands where a domain would."""
+        return tuple(_domain(text) for text in self.authors)
 
 
 def _domain(text: str) -> str:

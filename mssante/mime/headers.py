@@ -21,7 +21,7 @@ MAX_REFERENCES: Final = 100
 """Message identifiers kept of one References field, the newest."""
 
 _FACTS: Final = frozenset(
-    {b"subject", b"x-mss-mes", b"from", b"message-id", b"references", b"in-reply-to", b"received"}
+    {b"subject", b"x-mss-mes", b"from", b"sender", b"message-id", b"references", b"in-reply-to", b"received"}
 )
 _MESSAGE_ID: Final = re.compile(rb"<[^<>\s]++>")
 _ENCODED_WORD: Final = re.compile(rb"=\?([^?*\s]++)(?:\*[^?\s]*+)?\?([bBqQ])\?([^?]*+)\?=")
@@ -127,21 +127,25 @@ def message_ids(value: bytes) -> tuple[str, ...]:
 def header_facts(header: bytes) -> HeaderFacts:
     """What the rules need of a header block. References falls back to In-Reply-To (RFC 5322 §3.6.4).
 
-    A From field that is no list of mailboxes counts as one address, its text: nobody writes in a name that cannot be
-    read (`author_addresses`).
+    A From or Sender field that is no list of mailboxes counts as one address, its text: nobody writes in a name that
+    cannot be read (`author_addresses`).
     """
     fields = split_fields(header, _FACTS)
-    senders = tuple(sender for value in fields.get(b"from", ()) for sender in author_addresses(value))
     identifiers = message_ids(_first(fields, b"message-id"))
     references = message_ids(_first(fields, b"references")) or message_ids(_first(fields, b"in-reply-to"))
     return HeaderFacts(
         subject=_lines(fields, b"subject"),
         x_mss_mes=_lines(fields, b"x-mss-mes"),
-        from_addresses=senders,
+        from_addresses=_authors(fields, b"from"),
+        sender_addresses=_authors(fields, b"sender"),
         message_id=identifiers[0] if identifiers else "",
         references=references,
         received=len(fields.get(b"received", ())),
     )
+
+
+def _authors(fields: dict[bytes, list[bytes]], name: bytes) -> tuple[str, ...]:
+    return tuple(author for value in fields.get(name, ()) for author in author_addresses(value))
 
 
 def _lines(fields: dict[bytes, list[bytes]], name: bytes) -> str:

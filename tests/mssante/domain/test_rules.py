@@ -320,6 +320,10 @@ def from_(*addresses: str) -> HeaderFacts:
     return HeaderFacts(from_addresses=addresses)
 
 
+def sender_field(address: str, *authors: str) -> HeaderFacts:
+    return HeaderFacts(from_addresses=authors, sender_addresses=(address,))
+
+
 def listed(address: str, *, others: bool = False) -> HeaderFacts:
     """From that address, its domain listed with the presented certificate, or with another one."""
     domains = frozenset({parse_address(address).domain})
@@ -355,6 +359,10 @@ UNREADABLE = [
         (AS_JEANNE, JEANNE, from_(str(JEANNE), str(PAUL)), Rule.SENDER_HEADER_FROM),
         (AS_JEANNE, JEANNE, from_(""), Rule.SENDER_HEADER_FROM),
         (AS_JEANNE, JEANNE, from_("jeanne"), Rule.SENDER_HEADER_FROM),
+        (AS_JEANNE, JEANNE, sender_field(str(SECRETARIAT)), None),
+        (AS_JEANNE, JEANNE, sender_field(str(PAUL)), Rule.SENDER_HEADER_FROM),
+        # Whoever sends for somebody else says so in Sender; From is what is judged.
+        (AS_JEANNE, JEANNE, sender_field(str(PAUL), str(JEANNE)), None),
         (AS_INES, INES, from_(str(INES)), None),
         (AS_INES, INES, from_(str(JEANNE)), Rule.SENDER_HEADER_FROM),
         (LISTED, PAUL, from_(str(PAUL)), None),
@@ -368,6 +376,10 @@ UNREADABLE = [
         (LISTED, PAUL, listed("autre@ailleurs.example"), None),
         (LISTED, PAUL, listed("autre@ailleurs.example", others=True), Rule.SENDER_HEADER_FROM),
         (LISTED, PAUL, from_(), None),
+        (LISTED, PAUL, sender_field(str(PAUL)), None),
+        (LISTED, PAUL, sender_field("autre@ailleurs.example"), Rule.SENDER_HEADER_FROM),
+        (LISTED, PAUL, sender_field(str(OMAR)), Rule.SENDER_HEADER_FROM),
+        (LISTED, None, sender_field("claire@cabinet . example"), Rule.SENDER_HEADER_FROM),
         (LISTED, OMAR, from_(str(OMAR)), None),
         (LISTED, OMAR, from_(str(PAUL)), Rule.SENDER_HEADER_FROM),
         (LISTED, PAUL, from_(str(OMAR)), Rule.SENDER_HEADER_FROM),

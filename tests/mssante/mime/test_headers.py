@@ -181,6 +181,14 @@ def test_facts_hold_every_subject(fields: str, subject: str, x_mss_mes: str) -> 
     assert (facts.subject, facts.x_mss_mes) == (subject, x_mss_mes)
 
 
+def test_sender_stands_for_a_from_that_is_not_there() -> None:
+    alone = header_facts(b"Sender: A <a@x.test>\r\nSENDER: g:b@x.test;\r\n\r\n")
+    assert alone.from_addresses == ()
+    assert alone.authors == ("a@x.test", f"{UNREADABLE}g:b@x.test;")
+    assert header_facts(b"Sender: a@x.test\r\nFrom: b@x.test\r\n\r\n").authors == ("b@x.test",)
+    assert header_facts(b"Sender: a@x.test\r\nFrom:\r\n\r\n").authors == (UNREADABLE,)
+
+
 def test_facts_count_the_hops() -> None:
     header = b"Received: from a\r\n by b\r\n" * 3 + b"RECEIVED: from c\r\nX-Received: d\r\nReceived-SPF: none\r\n\r\n"
     assert header_facts(header).received == 4
