@@ -4,7 +4,6 @@ What must always hold: it changes nothing and never stops at the first fault; ex
 """
 
 import asyncio
-import os
 import re
 import socket
 import stat
@@ -17,6 +16,8 @@ import typer
 from mssante.cli.frame import REFUSED, Failure, Json, iso, listing, open_store, settings_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from espace_confiance.alarms import Alarm
     from mssante.config import Settings
 
@@ -69,12 +70,18 @@ def _packages() -> Iterator[Finding]:
 def _keys(settings: "Settings") -> Iterator[Finding]:
     """Who has the master key has every mailbox. A key that is missing has the line of what it is for."""
     keys = (settings.store.master_key, settings.tls.key, settings.dkim.key, *settings.dkim.other_keys)
-    present = [path for path in keys if os.path.exists(path)]  # False also where we may not look
-    exposed = [path for path in present if path.stat().st_mode & stat.S_IRWXO]
+    exposed = [path for path in keys if _open_to_all(path)]
     for path in exposed:
         yield Finding(FAULT, "keys", f"{path} is open to every account of this machine: chmod 600 {path}")
     if not exposed:
-        yield Finding(OK, "keys", f"{len(present)} private keys are closed to other accounts")
+        yield Finding(OK, "keys", "no other account of this machine can read one")
+
+
+def _open_to_all(path: "Path") -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IRWXO)
+    except OSError:
+        return False
 
 
 def _certificate(settings: "Settings", now_us: int) -> Iterator[Finding]:
