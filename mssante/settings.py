@@ -194,7 +194,8 @@ class Rules(Section, frozen=True, kw_only=True):
     """What the charter leaves to an operator."""
 
     max_recipients: Annotated[
-        int, doc("Most distinct recipients of one message; above, nobody gets it.", ge=1, le=1000)
+        int,
+        doc("Most distinct recipients of one message (the charter allows 40); above, nobody gets it.", ge=1, le=40),
     ] = 40
     fin_exact: Annotated[
         bool,

@@ -70,6 +70,7 @@ def test_every_fault_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     ("text", "line", "says"),
     [
         ("", 0, "[operator] name: is missing"),
+        (MINIMAL + "[rules]\nmax_recipients = 41\n", 6, "40"),  # the charter's limit
         ("operator = 3\n", 1, "operator: is a section"),
         (MINIMAL + "[operator]\n", 5, "not TOML"),
         (MINIMAL + "[listen\n", 5, "not TOML"),
