@@ -184,7 +184,7 @@ def load(
 
 @app.command()
 def password(context: typer.Context, address: AddressArgument, password_stdin: PasswordStdin = False) -> None:
-    """Set the password; sign-ins with the old one end at once."""
+    """Set the password: new sign-ins with the old one are refused at once; open sessions end by themselves."""
     from mssante.services.bals import change_password
 
     settings = settings_of(context)
