@@ -41,7 +41,7 @@ def read_entry(fields: Mapping[str, str], domains: tuple[str, ...]) -> Entry | l
     address = _address(fields.get("address", ""), domains, faults)
     kind = fields.get("type", "").upper()
     if kind not in TYPES:
-        faults.append(f"type: {kind or 'missing'}: one of {', '.join(TYPES)}")
+        faults.append(f"type: {_shown(kind) or 'missing'}: one of {', '.join(TYPES)}")
     numbers = {name: _number(name, parse, fields, faults) for name, parse in _NUMBERS.items()}
     texts = {name: _text(name, fields, faults) for name in ("nom", "prenom", "profession", "password")}
     rouge = fields.get("liste_rouge", "").strip().lower()
@@ -107,6 +107,10 @@ def _lines(file: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
             start = reader.line_num + 1
     except csv.Error as error:
         raise Failure(f"{file}:{reader.line_num}: not CSV: {error}", USAGE) from None
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else repr(text)
 
 
 def _address(text: str, domains: tuple[str, ...], faults: list[str]) -> Address | None:

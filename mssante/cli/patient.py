@@ -1,7 +1,7 @@
 """`mssante patient`: the citizens' mailboxes, where this operator hosts them."""
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,12 +50,14 @@ def create(
 ) -> None:
     """Open the citizen's mailbox INS@<citizens' domain>."""
     from mssante.cli.bal import hashes
+    from mssante.domain.clock import SystemClock
     from mssante.services.bals import open_patient
+    from mssante.store import AlreadyExists
     from mssante.store.accounts import Identity
 
     settings = settings_of(context)
     address = _address(settings, ins)
-    faults = _trait_faults(nom, prenoms, naissance, sexe, lieu)
+    faults = _trait_faults(nom, prenoms, naissance, sexe, lieu, now_us=SystemClock().now_us())
     if faults:
         raise Failure([f"patient create: {fault}" for fault in faults], USAGE)
     identity = Identity(
@@ -69,7 +71,10 @@ def create(
     )
     hashed = hashes(settings, [password_of_stdin()])[0] if password_stdin else None
     with open_store(settings) as store:
-        store.write_now(open_patient, address, identity, hashed, actor())
+        try:
+            store.write_now(open_patient, address, identity, hashed, actor())
+        except AlreadyExists:
+            raise Failure("a mailbox for this INS exists already: see mssante patient show") from None
     say("the citizen's mailbox is opened")
 
 
@@ -133,7 +138,9 @@ def _address(settings: "Settings", ins: str) -> "Address":
     return address_of(f"{matricule}@{domain}")
 
 
-def _trait_faults(nom: str, prenoms: str, naissance: str, sexe: str, lieu: str) -> list[str]:
+def _trait_faults(nom: str, prenoms: str, naissance: str, sexe: str, lieu: str, *, now_us: int) -> list[str]:
+    # It may already be tomorrow where the citizen was born: 14 hours before UTC at most.
+    today = datetime.fromtimestamp(now_us // 1_000_000 + 14 * 3600, UTC).date()
     faults = [
         f"--{name}: must be printable text of 200 characters at most"
         for name, text in (("nom", nom), ("prenoms", prenoms))
@@ -142,6 +149,8 @@ def _trait_faults(nom: str, prenoms: str, naissance: str, sexe: str, lieu: str) 
     try:
         if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", naissance) or date.fromisoformat(naissance).year < 1850:
             raise ValueError
+        if date.fromisoformat(naissance) > today:
+            faults.append(f"--naissance {naissance}: is still to come")
     except ValueError:
         faults.append(f"--naissance {naissance}: a date like 1980-05-31")
     if sexe.upper() not in ("F", "M"):

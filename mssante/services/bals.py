@@ -43,6 +43,7 @@ def open_patient(tx: Tx, address: Address, identity: Identity, password_hash: st
 
 def suspend(tx: Tx, address: Address, motif: str, actor: str) -> None:
     """Nobody signs in any more; the mail waits. Raises NotFound, NotAllowed."""
+    _want(motif)
     _step(tx, address, BalState.SUSPENDED, "bal.suspended", motif, actor)
 
 
@@ -57,6 +58,7 @@ def reopen(tx: Tx, address: Address, motif: str, actor: str) -> None:
 
 def close(tx: Tx, address: Address, motif: str, actor: str) -> None:
     """Closes for good: the address stays taken, open sessions end. Raises NotFound, NotAllowed."""
+    _want(motif)
     _step(tx, address, BalState.CLOSED, _CLOSED, motif, actor)
 
 
@@ -131,6 +133,11 @@ def _may_act_for_others(tx: Tx, to: str) -> None:
         raise NotAllowed(f"{name} is a citizen's mailbox: only professionals act for others")
     if delegate.state is BalState.CLOSED:
         raise NotAllowed(f"{name} is closed: nobody signs in there to use a right")
+
+
+def _want(motif: str) -> None:
+    if not motif.strip():
+        raise NotAllowed("the motif is empty: say why, for the journal and for whoever is asked later")
 
 
 def _step(tx: Tx, address: Address, state: BalState, action: str, motif: str, actor: str) -> None:

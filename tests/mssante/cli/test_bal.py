@@ -120,6 +120,15 @@ def test_states(operator: Operator, store: Store) -> None:
     assert actions == ["bal.opened", "bal.suspended", "bal.reopened", "bal.closed"]
 
 
+@pytest.mark.parametrize("command", [("bal", "suspend"), ("bal", "close"), ("regulateur", "clore")])
+def test_why_must_be_said(operator: Operator, command: tuple[str, ...]) -> None:
+    address = operator.bal()
+    ended = operator(*command, address, "--motif", " ")
+    assert (ended.code, len(ended.lines)) == (1, 1)
+    assert "the motif is empty" in ended.err
+    assert operator("bal", "show", address, "--json").json["state"] == "active"
+
+
 def test_delegations_are_shown(operator: Operator) -> None:
     address = operator.bal()
     secretary = secretariat(operator)
@@ -234,6 +243,16 @@ def test_import_names_the_lines_of_taken_addresses(operator: Operator, store: St
     assert ended.code == 1
     assert ended.lines[0] == f"mssante: {file}:3: address: taken@cabinet.test is taken"
     assert len(store.read_now(list_bals)) == 1
+
+
+def test_import_shows_control_characters_escaped(operator: Operator, tmp_path: Path) -> None:
+    """What a file says must not reach the terminal as it is."""
+    file = csv(tmp_path, "address,type\na\x1b[2J@cabinet.test,PER\nb@cabinet.test,\x1b]0;x\x07\n")
+    ended = operator("bal", "import", file)
+    assert ended.code == 1
+    assert all(line.isprintable() for line in ended.lines)
+    assert "a\\x1b[2J@cabinet.test" in ended.lines[0]
+    assert "\\x1b]0;X\\x07" in ended.lines[1]
 
 
 @pytest.mark.parametrize(

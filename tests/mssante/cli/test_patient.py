@@ -34,7 +34,7 @@ def test_one_mailbox_a_citizen_and_closing(operator: Operator) -> None:
     assert operator("patient", "create", INS, *TRAITS).code == 0
     again = operator("patient", "create", INS, *TRAITS)
     assert (again.code, len(again.lines)) == (1, 1)
-    assert INS not in again.err
+    assert again.err == "mssante: a mailbox for this INS exists already: see mssante patient show\n"
     assert operator("patient", "close", INS, "--motif", "demande").code == 0
     assert operator("patient", "show", INS, "--json").json["state"] == "closed"
     assert operator("patient", "close", INS, "--motif", "demande").code == 1
@@ -49,6 +49,7 @@ def test_one_mailbox_a_citizen_and_closing(operator: Operator) -> None:
         (INS, ("--nom", " ", *TRAITS[2:]), "--nom"),
         (INS, (*TRAITS[:4], "--naissance", "1999-02-30", *TRAITS[6:]), "--naissance"),
         (INS, (*TRAITS[:4], "--naissance", "19990215", *TRAITS[6:]), "--naissance"),
+        (INS, (*TRAITS[:4], "--naissance", "2999-01-15", *TRAITS[6:]), "--naissance 2999-01-15: is still to come"),
         (INS, (*TRAITS[:6], "--sexe", "I", *TRAITS[8:]), "--sexe"),
         (INS, (*TRAITS[:8], "--lieu", "Paris"), "--lieu"),
         (INS, (*TRAITS, "--notify", "nobody"), "not an address"),
