@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from mssante.cli import audit, bal, conversation, doctor, init, liste_blanche, patient, pki, queue, regulateur, serve
-from mssante.cli.frame import USAGE, Failure, Invocation
+from mssante.cli.frame import USAGE, Failure, Invocation, say
 
 app = typer.Typer(
     name="mssante",
@@ -28,6 +28,14 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"mssante {version('mssante')}")
+        raise typer.Exit
+
+
 @app.callback()
 def mssante(
     context: typer.Context,
@@ -37,6 +45,9 @@ def mssante(
             "-c", "--config", metavar="FILE", help="Configuration; else $MSSANTE_CONFIG, else ./mssante.toml."
         ),
     ] = None,
+    _: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Say the version and end.")
+    ] = False,
 ) -> None:
     """An operator of MSSanté, France's trusted space for health mail."""
     context.obj = Invocation(config)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,11 @@ def test_wrong_words(run: Run, arguments: tuple[str, ...], says: str) -> None:
     (line,) = ended.lines
     assert line.startswith("mssante: ")
     assert says in line
+
+
+def test_the_version(run: Run) -> None:
+    ended = run("--version")
+    assert (ended.code, ended.out, ended.err) == (0, f"mssante {version('mssante')}\n", "")
 
 
 def test_help_shows_every_command(run: Run) -> None:
