@@ -25,7 +25,7 @@ from mssante.domain.verdict import ACCEPT, Accept, Defer, Refuse, Rule, Verdict
 from mssante.mime.authentication_results import without_forged_results
 from mssante.mime.dkim import BodyHash, DkimResult, SigningKey, Verifier, auth_results, sign
 from mssante.mime.dkim import Outcome as DkimOutcome
-from mssante.mime.headers import header_facts, header_fields
+from mssante.mime.headers import begins_with_continuation, header_facts, header_fields
 from mssante.mime.notices import MAX_ORIGINAL_HEADER, RecipientReport
 from mssante.mime.reports import MOST_OCTETS, Report, read_report
 from mssante.mime.scanner import DEFAULT_LIMITS, HeaderTooLarge, Scanner
@@ -228,6 +228,9 @@ class Arrival:
         self._in_body = True
         header, rest = bytes(self._gathered[:length]), bytes(self._gathered[length:])
         self._gathered.clear()
+        if begins_with_continuation(header):
+            # Our own fields will stand before it: its first line would become a part of the last of them.
+            raise ArrivalRefused(Refuse(Rule.MESSAGE_CONTENT, "the header begins in the middle of a field"))
         if self._transaction.caller.edge is Edge.MX:
             if self._transaction.sender is None or b"multipart/report" in header.lower():
                 self._beginning = bytearray(rest[:MOST_OCTETS])

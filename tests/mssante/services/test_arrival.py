@@ -222,6 +222,16 @@ async def test_a_header_without_end_is_refused(cabinet: Cabinet) -> None:
     arrival.abort()
 
 
+async def test_a_header_that_begins_in_the_middle_of_a_field_is_refused(cabinet: Cabinet) -> None:
+    transaction = await cabinet.open(cabinet.colleague, COLLEAGUE)
+    await cabinet.reception.recipient(transaction, parse_address(DOCTOR))
+    arrival = cabinet.reception.receive(transaction, TRACE)
+    with pytest.raises(ArrivalRefused) as refused:
+        arrival.feed(b" for somebody else\r\n" + mail(COLLEAGUE))
+    assert refused.value.verdict.rule is Rule.MESSAGE_CONTENT
+    arrival.abort()
+
+
 async def test_the_journal_names_no_patient_and_no_subject(cabinet: Cabinet) -> None:
     stored = await cabinet.send(cabinet.colleague, COLLEAGUE, [PATIENT], mail(COLLEAGUE, "Hypertension"))
     assert isinstance(stored, Stored)
