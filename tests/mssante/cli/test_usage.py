@@ -18,7 +18,7 @@ from tests.mssante.cli.conftest import Operator, Run
         (("--nope",), "No such option: --nope: see mssante --help"),
         (("bal", "show"), "Missing argument 'ADDRESS': see mssante bal show --help"),
         (("bal", "list", "extra"), "see mssante bal list --help"),
-        (("queue", "show", "many"), "see mssante queue show --help"),
+        (("queue", "hold", "many"), "see mssante queue hold --help"),
         (("init", "x"), "Missing option '--operator'"),
     ],
 )
