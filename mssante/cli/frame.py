@@ -60,8 +60,9 @@ def settings_of(context: typer.Context) -> "Settings":
 
 
 @contextmanager
-def open_store(settings: "Settings") -> Iterator["Store"]:
-    """The store of this configuration, for one command. Raises Failure for whatever the store refuses or cannot do."""
+def open_store(settings: "Settings", *, create: bool = False) -> Iterator["Store"]:
+    """The store of this configuration, for one command; `create` is for the one that makes it. Raises Failure for
+    whatever the store refuses or cannot do."""
     from mssante.domain.clock import SystemClock
     from mssante.store import Store, errors
     from mssante.store.keys import read_master_key
@@ -77,6 +78,7 @@ def open_store(settings: "Settings") -> Iterator["Store"]:
             patient_domains=frozenset(settings.operator.patient_domains),
             publish=True,
             readers=1,
+            create=create,
         )
         wrong = REFUSED
         try:

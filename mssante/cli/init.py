@@ -129,7 +129,7 @@ def _create(directory: Path, settings: "Settings", join: Path | None) -> None:
     write_private(directory / settings.dkim.key, key_pem(new_key()))
     unfinished = directory / ".mssante.toml"
     replace_file(unfinished, sample(settings).encode())
-    with open_store(load(unfinished, environment={})):
+    with open_store(load(unfinished, environment={}), create=True):
         unfinished.rename(settings.file)
 
 

@@ -2,7 +2,8 @@
 
 Always true here: writes go through one writer thread (`writer.py`), reads run in a few reader threads, each read sees
 one moment of the store; no SQL ever runs on the event loop. A store of a newer version, or another operator's master
-key, is refused at the door. Closing the store first carries out what was queued.
+key, is refused at the door; so is a database or a contents folder that is missing. Closing the store first carries out
+what was queued.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import TypeVar, TypeVarTuple
 
 from sqlalchemy import Connection
 
-from mssante.store.contents import ContentRef, Contents, PendingContent
+from mssante.store.contents import ContentRef, Contents, PendingContent, disk_errors
 from mssante.store.engines import Database, LostConnection, discard, translated
 from mssante.store.errors import StoreError
 from mssante.store.hints import Hint, Hints
@@ -62,21 +63,27 @@ class Store:
         publish: bool = False,
         readers: int = 4,
         cache_bytes: int = 8 * 1024 * 1024,
+        create: bool = False,
     ) -> "Store":
-        """Opens the store and brings its schema up to date (an empty database becomes a store). Relative URLs start
-        at `base`. `publish`: other processes serve this SQLite file and shall hear of our commits. Blocks; raises
-        StoreError.
+        """Opens the store and brings its schema up to date. Relative URLs start at `base`. `publish`: other processes
+        serve this SQLite file and shall hear of our commits. `create`: an empty or missing database becomes a store;
+        without it that is refused, except that an empty PostgreSQL database is filled while the contents folder is
+        there and empty (an operator's first start on PostgreSQL). Blocks; raises StoreError.
         """
         if not contents_url.startswith("file:"):
             raise StoreError("contents must be file:folder")
         keys = Keys(master_key, patient_domains)
-        database = Database(database_url, base, keys)
+        database = Database(database_url, base, keys, create=create)
+        folder = base / contents_url.removeprefix("file:")
+        if not create:
+            _refuse_missing(folder)
         conn = database.connect()
         try:
-            bring_up_to_date(database, conn, keys)
+            fill = create or (not database.is_sqlite and _is_empty(folder))
+            bring_up_to_date(database, conn, keys, fill=fill)
         finally:
             discard(conn)
-        contents = Contents(base / contents_url.removeprefix("file:"), keys, cache_bytes=cache_bytes)
+        contents = Contents(folder, keys, cache_bytes=cache_bytes)
         return cls(database, contents, keys, clock, publish=publish, readers=readers)
 
     async def write(
@@ -174,3 +181,19 @@ class Store:
         loop = self.hints.loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self.hints.fire, hints)
+
+
+def _refuse_missing(folder: Path) -> None:
+    """A contents folder that is not there is one that was lost: new mail would hide below its mount point."""
+    with disk_errors():
+        found = folder.is_dir()
+    if not found:
+        raise StoreError(
+            f"the contents folder {folder} is missing: mount its disk, bring a copy back, or name the right one in"
+            " [store] contents"
+        )
+
+
+def _is_empty(folder: Path) -> bool:
+    with disk_errors():
+        return not any(folder.iterdir())

@@ -2,11 +2,13 @@
 
 Always true here: SQLAlchemy connections run in the driver's autocommit mode and the store itself says BEGIN, SAVEPOINT
 and COMMIT; a writing SQLite transaction begins IMMEDIATE, in WAL mode, with a SQLite that has no WAL-reset fault
-(3.51.3 or later); every connection carries the keys, so that functions which get one can seal and find.
+(3.51.3 or later); every connection carries the keys, so that functions which get one can seal and find; connecting
+never makes a SQLite file: one that is lost stays lost, and is told.
 """
 
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import pysqlite3
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -19,6 +21,7 @@ from mssante.store.keys import Keys
 
 SQLITE_AT_LEAST: Final = (3, 51, 3)
 BUSY_MS: Final = 30_000
+LOST: Final = "mount its disk, bring a copy back, or name the right one in [store] database"
 
 
 class LostConnection(StoreUnavailable):
@@ -36,17 +39,21 @@ def keys_of(conn: Connection) -> Keys:
 
 
 class Database:
-    """Opens connections and knows the words of its database. Safe to share between threads."""
+    """Opens connections and knows the words of its database. Safe to share between threads. `create` makes the SQLite
+    file and its folder where there is none; else a missing one is refused. `name` is for messages: no password in it.
+    """
 
-    def __init__(self, url: str, base: Path, keys: Keys) -> None:
+    def __init__(self, url: str, base: Path, keys: Keys, *, create: bool = False) -> None:
         try:
             parsed = make_url(url)
         except ArgumentError:
             raise StoreError("the database URL must be sqlite:///path or postgresql+psycopg://user@host/name") from None
         self.is_sqlite = parsed.drivername == "sqlite"
         if self.is_sqlite:
-            self.engine = _sqlite(parsed, base, keys)
+            self.name = str(base / (parsed.database or ""))
+            self.engine = _sqlite(parsed, base, keys, create)
         elif parsed.drivername == "postgresql+psycopg":
+            self.name = parsed.render_as_string(hide_password=True)
             self.engine = _postgresql(parsed, keys)
         else:
             raise StoreError(f"the store knows sqlite and postgresql+psycopg, not {parsed.drivername}")
@@ -155,7 +162,7 @@ def _first_line(error: BaseException | None) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _sqlite(url: URL, base: Path, keys: Keys) -> Engine:
+def _sqlite(url: URL, base: Path, keys: Keys, create: bool) -> Engine:
     if pysqlite3.sqlite_version_info < SQLITE_AT_LEAST:
         needed = ".".join(map(str, SQLITE_AT_LEAST))
         raise StoreError(
@@ -164,11 +171,18 @@ def _sqlite(url: URL, base: Path, keys: Keys) -> Engine:
         )
     if not url.database:
         raise StoreError("the database URL must name a file: sqlite:///data/mssante.db")
-    path = base / url.database
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(mode=0o600)
+    path = (base / url.database).absolute()
+    try:
+        if create:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+        found = path.is_file()
+    except OSError as error:
+        raise StoreUnavailable(f"the database {path} cannot be reached: {error.strerror}") from error
+    if not found:
+        raise StoreError(f"the database {path} is missing: {LOST}")
     engine = create_engine(
-        url.set(database=str(path)),
+        url.set(database=f"file:{quote(str(path))}", query={**url.query, "mode": "rw", "uri": "true"}),
         module=pysqlite3,
         isolation_level="AUTOCOMMIT",
         poolclass=NullPool,

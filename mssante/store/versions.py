@@ -2,7 +2,8 @@
 
 Always true here: a store is only ever moved forward, by the migrations of `migrations/`, in one transaction that no
 other process can be in at the same time; a store of a newer version than ours and a master key that is not the
-store's are refused, and nothing is changed.
+store's are refused, and nothing is changed; an empty database becomes a store only when asked to: one that was lost
+is never replaced by an empty one, which would refuse the mail of all its bals for good.
 """
 
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, insert, inspect, select, text
 
 from mssante.store import journal
-from mssante.store.engines import Database, run
+from mssante.store.engines import LOST, Database, run
 from mssante.store.errors import ContentError, StoreError
 from mssante.store.keys import Keys
 from mssante.store.schema import meta
@@ -22,19 +23,28 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _CHECK = "master key check"
 
 
-def bring_up_to_date(database: Database, conn: Connection, keys: Keys) -> None:
-    """Makes an empty database a store, an older store one of our version. Raises StoreError."""
+def bring_up_to_date(database: Database, conn: Connection, keys: Keys, *, fill: bool) -> None:
+    """Makes an older store one of our version and, with `fill`, a database without any table a store. Raises
+    StoreError."""
     if _version(conn) != VERSION:
         database.begin_write(conn, durable=True)
         try:
             if not database.is_sqlite:
                 conn.execute(text("SELECT pg_advisory_xact_lock(hashtext('mssante migrations'))"))
-            _migrate(conn, keys, _version(conn))
+            version = _version(conn)
+            if version is None and not (fill and not inspect(conn).get_table_names()):
+                raise StoreError(_no_store(database))
+            _migrate(conn, keys, version)
         except BaseException:
             database.rollback(conn)
             raise
         run(conn, "COMMIT")
     _check_key(conn, keys)
+
+
+def _no_store(database: Database) -> str:
+    first = "" if database.is_sqlite else "; a new operator's is filled when [store] contents is an empty folder"
+    return f"the database {database.name} holds no store: {LOST}{first}"
 
 
 def _version(conn: Connection) -> str | None:

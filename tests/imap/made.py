@@ -60,7 +60,9 @@ class Operator:
     def __init__(self, base: Path, pki: Pki, settings: ImapSettings) -> None:
         self.clock = FakeClock()
         self.pki = pki
-        self.store = Store.open("sqlite:///mssante.db", "file:contents", bytes(range(32)), clock=self.clock, base=base)
+        self.store = Store.open(
+            "sqlite:///mssante.db", "file:contents", bytes(range(32)), clock=self.clock, base=base, create=True
+        )
         self.passwords = Passwords(PasswordCost(memory_kib=64, passes=1))
         self.accounts = Accounts(self.store, self.passwords, self.clock)
         self.mailboxes = Mailboxes(self.store, self.clock)

@@ -110,6 +110,7 @@ def office(tmp_path: Path, clock: FakeClock, world: World) -> Iterator[Office]:
         clock=clock,
         base=tmp_path,
         patient_domains=frozenset({PATIENTS}),
+        create=True,
     )
     bal_id = store.write_now(create_bal, NewBal(address=SENDER, type=BalType.PER))
     yield Office(tmp_path, store, clock, world.outbound, world.espace(), bal_id)

@@ -116,6 +116,7 @@ async def cabinet(tmp_path: Path, space: tuple[TrustSpace, TrustSpace], signing_
         clock=clock,
         base=tmp_path,
         patient_domains=frozenset({PATIENTS}),
+        create=True,
     )
     passwords = Passwords(CHEAP)
     password_hash = passwords.hash(PASSWORD)

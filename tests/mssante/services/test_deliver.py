@@ -39,7 +39,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def store(tmp_path: Path, clock: FakeClock) -> Iterator[Store]:
-    store = Store.open("sqlite:///m.db", "file:contents", bytes(32), clock=clock, base=tmp_path)
+    store = Store.open("sqlite:///m.db", "file:contents", bytes(32), clock=clock, base=tmp_path, create=True)
     yield store
     store.close()
 

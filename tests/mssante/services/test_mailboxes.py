@@ -20,7 +20,9 @@ MESSAGE = b"Subject: essai\r\nMessage-ID: <1@cabinet.test>\r\n\r\nBonjour\r\n"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.open("sqlite:///mssante.db", "file:contents", bytes(range(32)), clock=FakeClock(), base=tmp_path)
+    store = Store.open(
+        "sqlite:///mssante.db", "file:contents", bytes(range(32)), clock=FakeClock(), base=tmp_path, create=True
+    )
     yield store
     store.close()
 

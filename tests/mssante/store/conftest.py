@@ -29,6 +29,7 @@ def postgres_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFacto
         clock=FakeClock(),
         base=base,
         patient_domains=frozenset({PATIENT_DOMAIN}),
+        create=True,
     ).close()
     return name
 

@@ -17,7 +17,7 @@ PATIENT = f"{MATRICULE}@{PATIENT_DOMAIN}"
 DOCTOR = "marie.durand@cabinet.mssante.fr"
 
 
-def open_store(base: Path, database_url: str, clock: Clock, *, publish: bool = False) -> Store:
+def open_store(base: Path, database_url: str, clock: Clock, *, publish: bool = False, create: bool = True) -> Store:
     return Store.open(
         database_url,
         "file:data/contents",
@@ -26,6 +26,7 @@ def open_store(base: Path, database_url: str, clock: Clock, *, publish: bool = F
         base=base,
         patient_domains=frozenset({PATIENT_DOMAIN}),
         publish=publish,
+        create=create,
     )
 
 
