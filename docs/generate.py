@@ -1,8 +1,9 @@
-"""Writes the pages that the program itself knows best: docs/configuration.md and docs/commands.md.
+"""Writes the pages that the program itself knows best: docs/configuration.md, commands.md and conformity.md.
 
 `make docs` runs it; tests/test_docs.py fails when a page differs from what it would write.
 """
 
+import runpy
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -88,7 +89,12 @@ def _commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield from _commands(f"{path} {name}", child)
 
 
-PAGES = {"configuration.md": configuration, "commands.md": commands}
+def conformity() -> str:
+    """The page of every clause that the code cites."""
+    return str(runpy.run_path(str(DOCS / "clauses.py"))["conformity"]())
+
+
+PAGES = {"configuration.md": configuration, "commands.md": commands, "conformity.md": conformity}
 
 if __name__ == "__main__":
     for page, text in PAGES.items():

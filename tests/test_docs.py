@@ -19,7 +19,7 @@ def generate() -> dict[str, Any]:
     return runpy.run_path(str(DOCS / "generate.py"))
 
 
-@pytest.mark.parametrize("page", ["configuration.md", "commands.md"])
+@pytest.mark.parametrize("page", ["configuration.md", "commands.md", "conformity.md"])
 def test_generated_pages_are_up_to_date(generate: dict[str, Any], page: str) -> None:
     assert (DOCS / page).read_text(encoding="utf-8") == generate["PAGES"][page](), "run make docs"
 
