@@ -67,6 +67,8 @@ def show(
     from mssante.services.delivery_journal import line_of, lines_of
     from mssante.store.queue import show as one
 
+    if not re.fullmatch(r"[0-9a-f]+", item):
+        raise Failure(f"queue show: {item!r} is neither a number nor an identifier: see mssante queue list", USAGE)
     settings = settings_of(context)
     with open_store(settings) as store:
         if not _NUMBER.fullmatch(item):
