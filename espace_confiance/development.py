@@ -100,7 +100,7 @@ def create_trust_space(directory: Path, operator: Operator, *, now_us: int) -> T
 def join_trust_space(directory: Path, other: Path, operator: Operator, *, now_us: int) -> TrustSpace:
     """Make `directory` an operator of the trust space of `other`, its domains in the shared list and routes.
 
-    Raises TrustSpaceError: `other` has no trust space, or a domain or (host, port) is already another operator's.
+    Raises TrustSpaceError: `other` has no trust space, or a domain is already served by another operator.
     """
     domains = _domains(operator)
     authority = _authority(other)
@@ -116,11 +116,6 @@ def join_trust_space(directory: Path, other: Path, operator: Operator, *, now_us
         taken = [domain for domain in domains if domain in routes or liste.lists(domain)]
         if taken:
             raise TrustSpaceError(f"already served in this trust space: {', '.join(taken)}; choose another domain")
-        holder = next((domain for domain, place in routes.items() if place == (operator.host, operator.port)), None)
-        if holder:
-            raise TrustSpaceError(
-                f"{operator.host}:{operator.port} is the MX of {holder} in this trust space; choose another port base"
-            )
         replace_file(pki / "ca.pem", authority.roots)
         issued = _own_certificate(authority, operator, pki, now_us)
         for link, target in (

@@ -11,6 +11,8 @@ import typer
 from mssante.cli.frame import REFUSED, USAGE, Failure, open_store, say
 
 if TYPE_CHECKING:
+    from espace_confiance.development import Operator as Member
+    from espace_confiance.development import TrustSpace
     from mssante.config import Settings
     from mssante.settings import Operator
 
@@ -105,8 +107,7 @@ def _settings(directory: Path, operator: "Operator", host: str, port_base: int, 
 
 
 def _create(directory: Path, settings: "Settings", join: Path | None) -> None:
-    from espace_confiance.development import Operator as Member
-    from espace_confiance.development import TrustSpaceError, create_trust_space, join_trust_space
+    from espace_confiance.development import Operator, TrustSpaceError, create_trust_space, join_trust_space
     from mssante.config import load, sample
     from mssante.domain.clock import SystemClock
     from mssante.store.keys import create_master_key
@@ -115,13 +116,13 @@ def _create(directory: Path, settings: "Settings", join: Path | None) -> None:
 
     said = settings.operator
     listen = "127.0.0.1" if settings.listen.host in ("0.0.0.0", "::") else settings.listen.host
-    member = Member(said.name, said.hostname, settings.own_domains, listen, settings.listen.mx)
+    member = Operator(said.name, said.hostname, settings.own_domains, listen, settings.listen.mx)
     directory.mkdir(parents=True, exist_ok=True)
     try:
         if join is None:
             create_trust_space(directory, member, now_us=SystemClock().now_us())
         else:
-            join_trust_space(directory, join, member, now_us=SystemClock().now_us())
+            _tell_of_shared_port(join_trust_space(directory, join, member, now_us=SystemClock().now_us()), member)
     except TrustSpaceError as error:
         _undone(directory, str(error))
     (directory / "data").mkdir(mode=0o700)
@@ -131,6 +132,20 @@ def _create(directory: Path, settings: "Settings", join: Path | None) -> None:
     replace_file(unfinished, sample(settings).encode())
     with open_store(load(unfinished, environment={}), create=True):
         unfinished.rename(settings.file)
+
+
+def _tell_of_shared_port(space: "TrustSpace", member: "Member") -> None:
+    """Said, not refused: who joins to be listed only, and never serves, needs no port of his own."""
+    from espace_confiance.routes import read_routes
+
+    place = (member.host, member.port)
+    other = next((to for to, at in read_routes(space.routes).items() if at == place and to not in member.domains), None)
+    if other:
+        typer.echo(
+            f"mssante: {member.host}:{member.port} is also the MX of {other} in this trust space: "
+            "before both serve, give one of them another --port-base",
+            err=True,
+        )
 
 
 def _undone(directory: Path, problem: str) -> NoReturn:

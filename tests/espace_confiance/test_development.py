@@ -152,7 +152,6 @@ def test_nothing_is_overwritten(cabinet: Path, tmp_path: Path) -> None:
         Operator("Clinique", "", ("clinique.example",), port=2600),
         Operator("Clinique", "mx." + "clinique" * 10 + ".example", ("clinique.example",), port=2600),
         Operator("Clinique", "mx.clinique.example", ("cabinet.mssante.example",), port=2600),
-        Operator("Clinique", "mx.clinique.example", ("clinique.example",)),  # on the port of the first
     ],
 )
 def test_an_impossible_operator_leaves_nothing_behind(cabinet: Path, tmp_path: Path, operator: Operator) -> None:
