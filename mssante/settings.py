@@ -208,7 +208,7 @@ class Rules(Section, frozen=True, kw_only=True):
         Literal["strict", "off"],
         doc(
             "strict: From of what other operators send must be of the envelope sender's domain, or of one that the "
-            "white list names with their certificate. off: only the envelope is judged, but for patients and for a From "
+            "white list names with their certificate. off: only the envelope is judged, but for patients and a From "
             "that cannot be read."
         ),
     ] = "strict"
