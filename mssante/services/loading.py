@@ -65,20 +65,25 @@ def load_archive(store: Store, bal: Bal, messages: Iterable[Archived], actor: st
         done.update(one.folder for one, _, _, _ in group)
         group.clear()
 
-    for one in messages:
-        scanner, writer = Scanner(), store.contents.begin()
-        try:
-            scanner.feed(one.octets)
-            card = scanner.finish()
-        except HeaderTooLarge as fault:
-            writer.abort()
-            raise ArchiveError(f"{one.origin}: {fault}; {done.total()} messages were loaded before it") from fault
-        writer.write(one.octets)
-        group.append((one, writer.finish(), card.encode(), card.date_us))
-        size += len(one.octets)
-        if len(group) == GROUP_MESSAGES or size >= GROUP_BYTES:
-            store_group()
-            size = 0
+    try:
+        for one in messages:
+            scanner, writer = Scanner(), store.contents.begin()
+            try:
+                scanner.feed(one.octets)
+                card = scanner.finish()
+            except HeaderTooLarge as fault:
+                writer.abort()
+                raise ArchiveError(f"{one.origin}: {fault}; {done.total()} messages were loaded before it") from fault
+            writer.write(one.octets)
+            group.append((one, writer.finish(), card.encode(), card.date_us))
+            size += len(one.octets)
+            if len(group) == GROUP_MESSAGES or size >= GROUP_BYTES:
+                store_group()
+                size = 0
+    except ArchiveError:
+        for _, pending, _, _ in group:
+            pending.discard()
+        raise
     if group:
         store_group()
     return done
