@@ -471,7 +471,9 @@ def _log_to_stderr() -> None:
             structlog.processors.JSONRenderer(serializer=_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        # The descriptor itself: whoever replaces sys.stderr in this process does not close the log under its writers.
+        logger_factory=structlog.BytesLoggerFactory(open(2, "wb", closefd=False)),  # noqa: SIM115
+        cache_logger_on_first_use=True,
     )
 
 
