@@ -74,7 +74,7 @@ class Runner:
         )
         try:
             r = json.loads(p.stdout.strip().splitlines()[-1])
-        except Exception:
+        except (ValueError, IndexError):
             r = {"broken": p.stderr[-500:], "rc": p.returncode}
         r.update(section=section, case=case, at=time.strftime("%F %T"), load1=os.getloadavg()[0])
         with open(self.out, "a") as f:

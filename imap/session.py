@@ -330,7 +330,7 @@ class Session:
             self.wire.write(responses.recent(view.recent))
 
     async def expunged(self, uids: Sequence[int], name: str) -> bytes:
-        """This session took messages out of the selected folder: told at once, with the condition that ends the
+        """The client took messages out of the selected folder: told at once, with the condition that ends the
         command. HIGHESTMODSEQ is the modseq of all that was told (RFC 7162 §3.2.7)."""
         view = self.selected
         if not uids:

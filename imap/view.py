@@ -30,7 +30,7 @@ class View:
         self.folder_id = folder_id
         self.name = name
         self.listing = listing
-        self.recent_from = recent_from  # messages from this UID on are \Recent for this session
+        self.recent_from = recent_from  # messages from this UID on are \Recent for its session
         self.read_only = read_only
         self.stale = False  # a hint said that the folder changed
         self.keywords: set[str] = set().union(*listing.keywords.values())  # those the client was told of
@@ -108,11 +108,11 @@ class View:
         return len(self.listing) > before, [place for place in changed if not self.is_gone(place)]
 
     def put(self, entries: Iterable[Entry]) -> list[int]:
-        """Take in the outcome of this session's own STORE; the places that are other than before."""
+        """Take in the outcome of the own STORE of the session; the places that are other than before."""
         return self.listing.put(entry for entry in entries if self.listing.place(entry.uid) >= 0)
 
     def lose(self, uids: Iterable[int]) -> None:
-        """This session's own EXPUNGE or MOVE took these messages away."""
+        """The own EXPUNGE or MOVE took these messages away."""
         self._gone.update(uids)
 
     @property

@@ -1,6 +1,6 @@
 """STORE and UID STORE (RFC 9051 §6.4.6).
 
-Invariants: the answer shows the flags as they are in the store, not as this session imagined them; with .SILENT a
+Invariants: the answer shows the flags as they are in the store, not as the client imagined them; with .SILENT a
 message is told only when another session's change makes its flags other than the client has to believe; a client that
 wants modseqs is told those of every message that it changed (RFC 7162 §3.1.3).
 """
