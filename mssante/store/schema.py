@@ -48,6 +48,8 @@ bal = Table(
     Column("rpps", Text),
     Column("adeli", Text),
     Column("finess", Text),
+    Column("siret", Text),
+    Column("responsable", Text, nullable=False, server_default=""),
     Column("nom", Text, nullable=False),
     Column("prenom", Text, nullable=False),
     Column("profession", Text),
@@ -58,7 +60,24 @@ bal = Table(
     Column("last_uidvalidity", BigInteger, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("motif", Text, nullable=False),
+    Column("purged_us", BigInteger),
     Index(None, "rpps"),
+    Index(None, "adeli"),
+    sqlite_autoincrement=True,
+)
+
+credential = Table(
+    "credential",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("mark", Text, nullable=False),
+    Column("password_hash", Text),
+    Column("created_us", BigInteger, nullable=False),
+    UniqueConstraint("bal_id", "kind", "name"),
+    Index(None, "mark"),
     sqlite_autoincrement=True,
 )
 

@@ -134,7 +134,11 @@ def test_an_older_store_is_brought_up_with_what_it_holds(
             tx.conn.execute(text(f"DROP INDEX ix_queue_item_{name}"))
         for name in ("accepted_as", "header_id"):
             tx.conn.execute(text(f"ALTER TABLE queue_item DROP COLUMN {name}"))
-        tx.conn.execute(text("DROP TABLE subscription"))
+        for table in ("subscription", "credential"):
+            tx.conn.execute(text(f"DROP TABLE {table}"))
+        tx.conn.execute(text("DROP INDEX ix_bal_adeli"))
+        for name in ("siret", "responsable", "purged_us"):
+            tx.conn.execute(text(f"ALTER TABLE bal DROP COLUMN {name}"))
         tx.conn.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
     send(store, "b@clinique.test")
