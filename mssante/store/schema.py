@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -96,6 +97,37 @@ patient = Table(
     metadata,
     Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
     Column("sealed_identity", LargeBinary, nullable=False),
+    Column("standing", Text, nullable=False, server_default="open"),
+)
+
+matricule = Table(
+    "matricule",
+    metadata,
+    Column("locator", Text, primary_key=True),
+    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), nullable=False),
+    Column("sealed_matricule", LargeBinary, nullable=False),
+    Column("until_us", BigInteger, nullable=False),
+    Index(None, "bal_id"),
+)
+
+parent = Table(
+    "parent",
+    metadata,
+    Column("child_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("parent_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("until_us", BigInteger, nullable=False),
+    Index(None, "parent_id"),
+)
+
+patient_notice = Table(
+    "patient_notice",
+    metadata,
+    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("due_us", BigInteger),
+    Column("arrived_us", BigInteger, nullable=False),
+    Column("told_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Index(None, "due_us"),
 )
 
 folder = Table(
@@ -205,6 +237,28 @@ exchange = Table(
     Index(None, "patient"),
 )
 
+introduction = Table(
+    "introduction",
+    metadata,
+    Column("professional", Text, primary_key=True),
+    Column("patient", Text, primary_key=True),
+    Column("through", Text, primary_key=True),
+    Column("sealed_patient", LargeBinary, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Index(None, "patient", "through"),
+)
+
+ended_thread = Table(
+    "ended_thread",
+    metadata,
+    Column("professional", Text, primary_key=True),
+    Column("patient", Text, primary_key=True),
+    Column("reference", Text, primary_key=True),
+    Column("ended_by", Text, nullable=False),
+    Index(None, "patient"),
+)
+
 journal = Table(
     "journal",
     metadata,
@@ -236,4 +290,47 @@ hint = Table(
     Column("key", Text, nullable=False),
     Column("at_us", BigInteger, nullable=False),
     sqlite_autoincrement=True,
+)
+
+annuaire_fiche = Table(
+    "annuaire_fiche",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("digest", BigInteger, nullable=False, unique=True),
+    Column("origin", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+    Column("born", Integer, nullable=False),
+    Column("gone", Integer),
+    Index(None, "origin"),
+    Index(None, "address"),
+    Index(None, "holder"),
+    Index(None, "born"),
+    Index(None, "gone", sqlite_where=text("gone IS NOT NULL"), postgresql_where=text("gone IS NOT NULL")),
+)
+"""The copy of the annuaire: a line is seen from generation `born` on, until generation `gone`. Its words stand in
+`annuaire_words`, which each database has in its own form (FTS5, tsvector) and no Table describes."""
+
+annuaire_mot = Table(
+    "annuaire_mot",
+    metadata,
+    Column("mot", Text, primary_key=True),
+    Column("inverse", Text, nullable=False),
+    Index(None, "inverse"),
+)
+
+publication = Table(
+    "publication",
+    metadata,
+    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("operation", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+    Column("reference", Text, nullable=False, unique=True),
+    Column("attempts", Integer, nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    Column("changed_us", BigInteger, nullable=False),
+    Column("report", Text, nullable=False),
 )

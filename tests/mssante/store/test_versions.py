@@ -21,15 +21,20 @@ from tests.support.postgres import Postgres
 
 
 def test_the_migrations_make_the_tables_of_the_schema(store: Store) -> None:
+    def ours(_object: object, name: str | None, kind: str, *_: object) -> bool:
+        return kind != "table" or not (name or "").startswith("annuaire_words")  # each database has it in its own form
+
     def differences(conn: object) -> object:
-        return compare_metadata(MigrationContext.configure(conn), metadata)  # type: ignore[arg-type]
+        return compare_metadata(MigrationContext.configure(conn, opts={"include_object": ours}), metadata)  # type: ignore[arg-type]
 
     assert store.read_now(differences) == []
 
 
 def test_the_migrations_also_make_what_comparing_does_not_see(sqlite_store: Store) -> None:
     sql = sqlite_store.read_now(
-        lambda conn: conn.execute(text("SELECT group_concat(sql) FROM sqlite_master")).scalar_one()
+        lambda conn: conn.execute(
+            text("SELECT group_concat(sql) FROM sqlite_master WHERE name NOT LIKE 'annuaire_words%'")
+        ).scalar_one()
     )
     assert sql.count("AUTOINCREMENT") == sum(
         table.dialect_options["sqlite"]["autoincrement"] for table in metadata.tables.values()
@@ -134,7 +139,7 @@ def test_an_older_store_is_brought_up_with_what_it_holds(
             tx.conn.execute(text(f"DROP INDEX ix_queue_item_{name}"))
         for name in ("accepted_as", "header_id"):
             tx.conn.execute(text(f"ALTER TABLE queue_item DROP COLUMN {name}"))
-        for table in ("subscription", "credential"):
+        for table in ("subscription", "credential", "annuaire_fiche", "annuaire_mot", "publication", "annuaire_words"):
             tx.conn.execute(text(f"DROP TABLE {table}"))
         tx.conn.execute(text("DROP INDEX ix_bal_adeli"))
         for name in ("siret", "responsable", "purged_us"):
