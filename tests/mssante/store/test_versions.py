@@ -141,6 +141,9 @@ def test_an_older_store_is_brought_up_with_what_it_holds(
             tx.conn.execute(text(f"ALTER TABLE queue_item DROP COLUMN {name}"))
         for table in ("subscription", "credential", "annuaire_fiche", "annuaire_mot", "publication", "annuaire_words"):
             tx.conn.execute(text(f"DROP TABLE {table}"))
+        for table in ("matricule", "parent", "patient_notice", "introduction", "ended_thread"):
+            tx.conn.execute(text(f"DROP TABLE {table}"))
+        tx.conn.execute(text("ALTER TABLE patient DROP COLUMN standing"))
         tx.conn.execute(text("DROP INDEX ix_bal_adeli"))
         for name in ("siret", "responsable", "purged_us"):
             tx.conn.execute(text(f"ALTER TABLE bal DROP COLUMN {name}"))
