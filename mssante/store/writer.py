@@ -2,9 +2,10 @@
 
 Always true here:
 - contents synced, then commit, then answer; a caller is answered only after the commit that holds its write;
-- a write that fails rolls back to its own savepoint and its error goes to its caller alone;
-- a group that fails as a whole (full disk, deadlock) is run again one write at a time, each in its own transaction, so
-  write functions may be run more than once and must touch nothing but their `Tx`;
+- a write that fails takes nothing of its group with it, and its error goes to its caller alone: the group is run again
+  with a savepoint for each write (savepoints for all, always, would cost every message two statements);
+- a group that fails as a whole (full disk, deadlock) is run again one write at a time, each in its own transaction;
+- so write functions may be run more than once, and must touch nothing but their `Tx`;
 - a write whose caller was cancelled is carried out all the same.
 """
 
@@ -93,6 +94,10 @@ class Write:
         self.result: Any = None
         self.error: BaseException | None = None
         self.tx: Tx | None = None
+
+
+class _Spoilt(Exception):
+    """A write of a group failed where nothing marks what it did: the whole transaction goes."""
 
 
 class CrossProcess(Protocol):
@@ -229,20 +234,28 @@ class Writer:
 
     def _commit_again_if_lost(self, group: list[Write]) -> None:
         try:
-            self._commit(group)
+            self._commit_each(group)
         except LostConnection:
-            self._commit(group)
+            self._commit_each(group)
 
-    def _commit(self, group: list[Write]) -> None:
-        """One transaction. Leaves each write's result or error on it; raises when the group as a whole has failed."""
+    def _commit_each(self, group: list[Write]) -> None:
+        try:
+            self._commit(group, savepoints=False)
+        except _Spoilt:
+            self._commit(group, savepoints=True)
+
+    def _commit(self, group: list[Write], *, savepoints: bool) -> None:
+        """One transaction. Leaves each write's result or error on it; raises when the group as a whole has failed, and
+        _Spoilt when a write of several has failed without savepoints."""
         conn = self._connection()
         committing = False
         try:
             self._database.begin_write(conn, durable=any(write.durable for write in group))
             now_us = self._clock.now_us()
-            alone = len(group) == 1
             for write in group:
-                self._run(write, conn, now_us, alone)
+                self._run(write, conn, now_us, savepoints)
+                if write.error is not None and not savepoints and len(group) > 1:
+                    raise _Spoilt
             done = [write.tx for write in group if write.error is None and write.tx is not None]
             if not done:
                 self._database.rollback(conn)
@@ -265,12 +278,12 @@ class Writer:
                 raise StoreUnavailable("the database went away during the commit") from error
             raise known from error
 
-    def _run(self, write: Write, conn: Connection, now_us: int, alone: bool) -> None:
+    def _run(self, write: Write, conn: Connection, now_us: int, savepoints: bool) -> None:
         write.error = None
         for content in write.contents:
             content.used = False
         write.tx = tx = Tx(conn, self._keys, now_us)
-        if not alone:
+        if savepoints:
             run(conn, "SAVEPOINT one")
         try:
             write.result = write.fn(tx, *write.args)
@@ -279,9 +292,9 @@ class Writer:
             if isinstance(known, StoreUnavailable | StoreFull):
                 raise known from error
             write.error = _caused(known, error) if known is not None else error
-            if not alone:
+            if savepoints:
                 run(conn, "ROLLBACK TO one")
-        if not alone:
+        if savepoints:
             run(conn, "RELEASE one")
 
     def _connection(self) -> Connection:
