@@ -334,3 +334,99 @@ publication = Table(
     Column("changed_us", BigInteger, nullable=False),
     Column("report", Text, nullable=False),
 )
+
+same_text = Table(
+    "same_text",
+    metadata,
+    Column("mark", LargeBinary, primary_key=True),
+    Column("since_us", BigInteger, nullable=False),
+    Column("recipients", LargeBinary, nullable=False),
+    Index(None, "since_us"),
+)
+"""Who got one text of one sender: `mark` and `recipients` (eight octets each) are keyed hashes."""
+
+correspondent = Table(
+    "correspondent",
+    metadata,
+    Column("sender", Text, primary_key=True),
+    Column("recipient", LargeBinary, primary_key=True),
+    Column("since_us", BigInteger, nullable=False),
+    Index(None, "since_us"),
+    sqlite_with_rowid=False,
+)
+
+sending_day = Table(
+    "sending_day",
+    metadata,
+    Column("sender", Text, primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("messages", Integer, nullable=False),
+    Column("recipients", Integer, nullable=False),
+    Column("novel", Integer, nullable=False),
+    Index(None, "day"),
+)
+
+signalement = Table(
+    "signalement",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("reporter", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("settled_us", BigInteger),
+    UniqueConstraint("about", "reporter", "reference"),
+    sqlite_autoincrement=True,
+)
+
+sending_exception = Table(
+    "sending_exception",
+    metadata,
+    Column("sender", Text, primary_key=True),
+    Column("most", Integer, nullable=False),
+    Column("motif", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
+    Column("until_us", BigInteger, nullable=False),
+)
+
+search_folder = Table(
+    "search_folder",
+    metadata,
+    Column("folder_id", ForeignKey("folder.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("made", Integer, nullable=False),
+    Column("read_uid", BigInteger, nullable=False),
+)
+"""How far a folder was read for search: up to `read_uid` every entry has its text, in the form `made`."""
+
+search_text = Table(
+    "search_text",
+    metadata,
+    Column("message_id", ForeignKey("message.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("made", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+search_block = Table(
+    "search_block",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("folder_id", ForeignKey("folder.id", ondelete="CASCADE"), nullable=False),
+    Column("first_uid", BigInteger, nullable=False),
+    Column("last_uid", BigInteger, nullable=False),
+    Column("messages", Integer, nullable=False),
+    Column("made", Integer, nullable=False),
+    Column("sealed_key", LargeBinary, nullable=False),
+    UniqueConstraint("folder_id", "first_uid"),
+    sqlite_autoincrement=True,
+)
+
+search_part = Table(
+    "search_part",
+    metadata,
+    Column("block_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Parts outlive the row of their block, which holds the only copy of their key; a sweep takes them away."""

@@ -39,7 +39,7 @@ def test_the_migrations_also_make_what_comparing_does_not_see(sqlite_store: Stor
     assert sql.count("AUTOINCREMENT") == sum(
         table.dialect_options["sqlite"]["autoincrement"] for table in metadata.tables.values()
     )
-    assert sql.count("WITHOUT ROWID") == 2
+    assert sql.count("WITHOUT ROWID") == 3
     assert sql.count("ON DELETE") == sum(
         key.ondelete is not None for table in metadata.tables.values() for key in table.foreign_keys
     )
