@@ -4,7 +4,7 @@ What must always hold: a bal's address and type never change (facts 2.1); an add
 given to somebody else (facts 7); the values are stored, so a member never changes its text.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -51,3 +51,36 @@ _NEXT: Mapping[BalState, frozenset[BalState]] = MappingProxyType(
 def may_become(before: BalState, after: BalState) -> bool:
     """Whether a bal in state ``before`` may be put in state ``after``. A state never leads to itself."""
     return after in _NEXT[before]
+
+
+_IDENTIFIERS = ("rpps", "adeli", "finess", "siret")
+
+
+def holder_faults(
+    kind: BalType, holder: Mapping[str, str | None], before: Mapping[str, str | None] = MappingProxyType({})
+) -> Iterator[str]:
+    """What is wrong with a bal's identifiers (rpps, adeli, finess, siret) and ``responsable``, each beginning with the
+    field; ``before``: those it has.
+
+    Source: facts 2.1 and 6. A person's bal has no responsable, a structure's no ADELI: its RPPS is that of who answers
+    for it, and changes with him. All else is completed, never replaced, since an address is never given to another: an
+    ADELI is joined by the RPPS that it turns into.
+    """
+    if kind is BalType.PER and holder.get("responsable"):
+        yield "responsable: a person answers for his own mailbox: leave it out"
+    if kind is not BalType.PER and holder.get("adeli"):
+        yield "adeli: a structure has none: name the RPPS of who answers for it"
+    for name in _IDENTIFIERS:
+        had, has = before.get(name), holder.get(name)
+        if had and has and had != has and not (name == "rpps" and kind is not BalType.PER):
+            yield f"{name}: is {had} and stays so: another holder gets another address"
+
+
+def may_open(kind: BalType, *, own: bool, lent: Collection[str], needed: Collection[str]) -> bool:
+    """Whether a professional known by his identity (Pro Santé Connect) opens a bal of this kind.
+
+    ``own``: it is his, or that of a structure that he answers for. ``lent``: the rights on it that were delegated to
+    him; they must be all that are ``needed`` at the door. Software (APP) comes with its certificate, a citizen never
+    with a professional's identity.
+    """
+    return kind in (BalType.PER, BalType.ORG) and (own or set(needed) <= set(lent))

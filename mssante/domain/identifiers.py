@@ -107,6 +107,16 @@ def parse_rpps(text: str, *, checked: bool = True) -> Rpps:
     return Rpps.parse(text, checked=checked)
 
 
+def parse_professional(national: str) -> Rpps | Adeli:
+    """The professional of a PS_IdNat, as Pro Santé Connect writes it: in the national form only, and without the key,
+    as for all official data. Raises `IdentifierError`, also for ``ANS...``, the identities of editors' tests."""
+    for kind in (Rpps, Adeli):
+        number = national[1:].upper()
+        if national[:1] == kind.prefix and kind.form.fullmatch(number):
+            return kind(number)
+    raise IdentifierError("neither 8 + RPPS nor 0 + ADELI")
+
+
 def parse_adeli(text: str) -> Adeli:
     """Raises `IdentifierError`."""
     return Adeli.parse(text)

@@ -37,6 +37,7 @@ class Keys:
         self._sealer = AESGCMSIV(_derive(master_key, b"sealed values"))
         self._locator_key = _derive(master_key, b"locators")
         self._journal_key = _derive(master_key, b"journal head")
+        self._mark_key = _derive(master_key, b"password marks")
         self.patient_domains = frozenset(domain.lower() for domain in patient_domains)
         self._patient_address = _addresses_in(self.patient_domains) if patient_domains else None
 
@@ -71,6 +72,12 @@ class Keys:
         if not self.is_patient(address):
             return address
         return _PATIENT + hmac.digest(self._locator_key, address.lower().encode(), "sha256")[:16].hex()
+
+    def mark(self, address: str, password: str) -> str:
+        """16 bits by which the password of a device is told from those of others, so that one hash is tried, not all;
+        too few to tell it by."""
+        text = f"{address}\0{password}".encode("utf-8", "surrogateescape")
+        return hmac.digest(self._mark_key, text, "sha256")[:2].hex()
 
     def trace_name(self, text: str) -> str:
         """What logs and journal may show of an address, or of a text with addresses in it: those of patients are
