@@ -1,0 +1,104 @@
+"""The content of one part of a stored message, decoded, at any place of it.
+
+What must always hold: what is kept in memory is a few pieces and one number for each piece of the part, whatever its
+size; octets that are no base64 are left out, as every reader does (RFC 2045 §6.8); what is asked beyond the end is
+not there.
+"""
+
+import binascii
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
+
+PIECE: Final = 65_536
+"""Octets read at once; pieces begin at its multiples, as the store's own do."""
+MOST_QUOTED: Final = 4_194_304
+"""Octets looked at of a part in quoted-printable, which can only be read from its beginning."""
+
+Read = Callable[[int, int], bytes]
+"""(start, length) → those octets of the message, as it came."""
+
+_NOT_BASE64: Final = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
+
+
+class Content(Protocol):
+    """Octets at any place. `size`: how many there are."""
+
+    size: int
+
+    def at(self, start: int, length: int) -> bytes: ...
+
+
+def pieces(content: Content, start: int, length: int) -> Iterator[bytes]:
+    """`length` octets from `start`, piece by piece."""
+    end = min(start + length, content.size)
+    for position in range(start, end, PIECE):
+        yield content.at(position, min(PIECE, end - position))
+
+
+def content_of(read: Read, start: int, end: int, encoding: bytes) -> Content:
+    """The decoded content of the part whose encoded one is [start, end) of the message."""
+    match encoding.lower():
+        case b"base64":
+            return _Base64(read, start, end)
+        case b"quoted-printable":
+            return Octets(binascii.a2b_qp(read(start, min(end - start, MOST_QUOTED))))
+        case _:
+            return _Plain(read, start, end)
+
+
+class Octets:
+    """Octets in memory."""
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets, self.size = octets, len(octets)
+
+    def at(self, start: int, length: int) -> bytes:
+        return self._octets[start : start + length]
+
+
+class _Plain:
+    """What needs no decoding (7bit, 8bit, binary)."""
+
+    def __init__(self, read: Read, start: int, end: int) -> None:
+        self._read, self._start, self.size = read, start, end - start
+
+    def at(self, start: int, length: int) -> bytes:
+        length = min(length, self.size - start)
+        return self._read(self._start + start, length) if length > 0 else b""
+
+
+class _Base64:
+    """Base64, with the number of digits before each piece, so that any octet is found without what stands before."""
+
+    def __init__(self, read: Read, start: int, end: int) -> None:
+        self._read, self._start, self._end = read, start, end
+        self._first = start // PIECE
+        self._before = [0]
+        self._held = -1, b""
+        for number in range(-(-end // PIECE) - self._first if end > start else 0):
+            self._before.append(self._before[-1] + len(self._digits(number)))
+        self.size = self._before[-1] * 3 // 4
+
+    def at(self, start: int, length: int) -> bytes:
+        first, last = start // 3 * 4, -(-(start + length) // 3) * 4
+        last = min(last, self._before[-1])
+        if first >= last:
+            return b""
+        number = bisect_right(self._before, first) - 1
+        digits = bytearray()
+        skip = first - self._before[number]
+        while len(digits) < skip + last - first:
+            digits += self._digits(number)
+            number += 1
+        wanted = bytes(digits[skip : skip + last - first])
+        wanted = wanted[: len(wanted) - (len(wanted) % 4 == 1)]  # six bits make no octet
+        octets = binascii.a2b_base64(wanted + b"=" * (-len(wanted) % 4))
+        return octets[start - first // 4 * 3 :][:length]
+
+    def _digits(self, number: int) -> bytes:
+        if self._held[0] != number:
+            begin = max(self._start, (self._first + number) * PIECE)
+            end = min(self._end, (self._first + number + 1) * PIECE)
+            self._held = number, self._read(begin, end - begin).translate(None, _NOT_BASE64)
+        return self._held[1]
