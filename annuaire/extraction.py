@@ -6,18 +6,23 @@ What must always hold:
   professional's address to another;
 - a line is cut at ``|`` and nothing else. Values hold quotes, which quote nothing (facts 2.4), and may hold the
   Unicode line separators at which `str.splitlines` would cut;
-- a fault names its line, the header being line 1.
+- a fault names its line, the header being line 1;
+- what is fetched is bounded and goes to a file without a name, which no other program can put in our way.
 """
 
 import io
+import re
+import ssl
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, cast
+from typing import IO, Final, cast
 
 from annuaire.fiche import TYPES, Fiche, Personne, Profession, Structure
+from annuaire.source import Entry, Extraction, Fault, SourceError, Unchanged
 from mssante.domain.address import AddressError, parse_address
 
 COLUMNS: Final[tuple[str, ...]] = (
@@ -66,10 +71,78 @@ class ExtractionError(ValueError):
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(f"line {line}: {problem}" if line else problem)
         self.line: Final = line
+        self.problem: Final = problem
 
 
-def read_extraction(path: Path, *, on_fault: Callable[[ExtractionError], None] | None = None) -> Iterator[Fiche]:
-    """Every fiche of the file at ``path``, in its order.
+class ExtractionReading:
+    """The extraction as a source (`annuaire.source.Reading`): always whole. Its cursor is the dated name of what is
+    inside, so that a file that was read before is told from a new one before it is fetched."""
+
+    name = "extraction"
+    whole = True
+
+    def __init__(self, spec: Extraction) -> None:
+        self._spec = spec
+        self.cursor = ""
+
+    def read(self, since: str) -> Iterator[Entry | Fault]:
+        """Raises SourceError; Unchanged when the server still offers the file of ``since``."""
+        faults: list[Fault] = []
+        with ExitStack() as stack:
+            try:
+                if self._spec.path:
+                    file: IO[bytes] = stack.enter_context(Path(self._spec.path).open("rb"))
+                    self.cursor = Path(self._spec.path).name
+                else:
+                    file = stack.enter_context(tempfile.TemporaryFile())
+                    self.cursor = _fetch(self._spec, since, file)
+                for fiche in read_extraction(
+                    file, self.cursor, on_fault=lambda fault: faults.append(Fault(f"line {fault.line}", fault.problem))
+                ):
+                    yield Entry(self.name, (fiche,))
+                    if faults:
+                        yield from faults
+                        faults.clear()
+                yield from faults
+            except ExtractionError as error:
+                raise SourceError(f"{self.cursor}: {error}") from error
+            except OSError as error:
+                raise SourceError(f"{self._spec.path or self._spec.url}: {error.strerror or error}") from error
+
+
+def _fetch(spec: Extraction, since: str, file: IO[bytes]) -> str:
+    """Writes the file that the server offers, and gives its dated name. Raises SourceError, Unchanged."""
+    import httpx2
+
+    context = ssl.create_default_context(cafile=spec.roots or None)
+    try:
+        with (
+            httpx2.Client(verify=context, timeout=httpx2.Timeout(30), follow_redirects=True) as client,
+            client.stream("GET", spec.url) as answer,
+        ):
+            if answer.status_code != 200:
+                again = answer.status_code >= 500 or answer.status_code == 429
+                raise SourceError(f"{spec.url}: the server answers {answer.status_code}", again=again)
+            named = re.search(r'filename="?([\w.-]{1,120})', answer.headers.get("content-disposition", ""))
+            name = named[1] if named else ""
+            if name and name == since:
+                raise Unchanged  # the connection is closed before a byte of the body is asked for
+            size = 0
+            for piece in answer.iter_raw(64 * 1024):
+                size += len(piece)
+                if size > MAX_BYTES:
+                    raise SourceError(f"{spec.url}: more than {MAX_BYTES} octets")
+                file.write(piece)
+    except httpx2.HTTPError as error:
+        raise SourceError(f"{spec.url}: {error or type(error).__name__}", again=True) from error
+    file.seek(0)
+    return name
+
+
+def read_extraction(
+    file: IO[bytes], name: str = "the file", *, on_fault: Callable[[ExtractionError], None] | None = None
+) -> Iterator[Fiche]:
+    """Every fiche of the open file, in its order; ``name`` is for messages.
 
     A fault of the file (not there, no extraction in it, another header, cut, not UTF-8) raises `ExtractionError`, or
     OSError when it cannot be read. So does a faulty line, unless ``on_fault`` is given: then it gets the fault, and
@@ -77,13 +150,12 @@ def read_extraction(path: Path, *, on_fault: Callable[[ExtractionError], None] |
     """
     with ExitStack() as stack:
         try:
-            yield from _read(_open(path, stack), on_fault)
+            yield from _read(_open(file, name, stack), on_fault)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise ExtractionError(0, f"{path.name}: damaged zip file: fetch it again") from error
+            raise ExtractionError(0, f"{name}: damaged zip file: fetch it again") from error
 
 
-def _open(path: Path, stack: ExitStack) -> io.BufferedReader:
-    file = stack.enter_context(path.open("rb"))
+def _open(file: IO[bytes], name: str, stack: ExitStack) -> IO[bytes]:
     magic = file.read(4)
     file.seek(0)
     if magic != b"PK\x03\x04":
@@ -91,14 +163,14 @@ def _open(path: Path, stack: ExitStack) -> io.BufferedReader:
     archive = stack.enter_context(zipfile.ZipFile(file))
     members = [info for info in archive.infolist() if info.filename.endswith(".txt")]
     if len(members) != 1:
-        raise ExtractionError(0, f"{path.name}: holds {len(members)} .txt files instead of one")
+        raise ExtractionError(0, f"{name}: holds {len(members)} .txt files instead of one")
     if members[0].flag_bits & 1 or members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ExtractionError(0, f"{path.name}: {members[0].filename} is encrypted or packed in an unknown way")
+        raise ExtractionError(0, f"{name}: {members[0].filename} is encrypted or packed in an unknown way")
     # ZipExtFile reads a line of limited length octet by octet.
     return io.BufferedReader(cast(io.RawIOBase, stack.enter_context(archive.open(members[0]))), 64 * 1024)
 
 
-def _read(file: io.BufferedReader, on_fault: Callable[[ExtractionError], None] | None) -> Iterator[Fiche]:
+def _read(file: IO[bytes], on_fault: Callable[[ExtractionError], None] | None) -> Iterator[Fiche]:
     read = 0
     number = 0
     while line := file.readline(MAX_LINE + 1):
@@ -109,22 +181,26 @@ def _read(file: io.BufferedReader, on_fault: Callable[[ExtractionError], None] |
         if read > MAX_BYTES:
             raise ExtractionError(number, f"the text is longer than {MAX_BYTES} octets")
         try:
-            values = line.decode().rstrip("\r\n").split("|")
-        except UnicodeDecodeError as error:
-            raise ExtractionError(number, "not UTF-8") from error
-        if number == 1:
-            _check_header(values)
-            continue
-        try:
+            values = _values(number, line)
+            if number == 1:
+                _check_header(values)
+                continue
             fiche = _fiche(number, values)
         except ExtractionError as fault:
-            if on_fault is None:
+            if on_fault is None or number == 1:
                 raise
             on_fault(fault)
             continue
         yield fiche
     if not number:
         raise ExtractionError(0, "the file is empty")
+
+
+def _values(number: int, line: bytes) -> list[str]:
+    try:
+        return line.decode().rstrip("\r\n").split("|")
+    except UnicodeDecodeError as error:
+        raise ExtractionError(number, "not UTF-8") from error
 
 
 def _check_header(names: list[str]) -> None:

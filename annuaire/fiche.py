@@ -4,9 +4,12 @@ What must always hold: values only, frozen, as published but for outer spaces. A
 has activities (facts 2.4), so an address alone does not name a fiche. A bal in liste rouge has none.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
+from annuaire.words import words_of
 from mssante.domain.address import Address
 from mssante.domain.identifiers import Adeli, Finess, IdentifierError, Rpps, Siret
 
@@ -14,8 +17,7 @@ TYPES: Final = frozenset({"PER", "ORG", "APP", "CAB"})
 """TRE_R257-TypeBAL. The extraction has published PER and ORG only so far (facts 2.4)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Personne:
+class Personne(msgspec.Struct, frozen=True, array_like=True):
     """The professional who holds a bal."""
 
     kind: str
@@ -27,7 +29,8 @@ class Personne:
 
     @property
     def identifier(self) -> Rpps | Adeli | None:
-        """The identifier as a value, key unchecked; None when its kind or its form is another one."""
+        """The identifier as a value, key unchecked; None when its kind or its form is another one. The number may be
+        in the national form (``8`` + RPPS)."""
         try:
             match self.kind:
                 case "8":
@@ -40,8 +43,7 @@ class Personne:
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class Profession:
+class Profession(msgspec.Struct, frozen=True, array_like=True):
     """What the holder does: code and label of category, profession and savoir-faire (speciality)."""
 
     categorie: str = ""
@@ -52,8 +54,7 @@ class Profession:
     savoir_faire_libelle: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Structure:
+class Structure(msgspec.Struct, frozen=True, array_like=True):
     """Where a bal belongs: a hospital, a practice, a pharmacy."""
 
     kind: str
@@ -82,8 +83,7 @@ class Structure:
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class Fiche:
+class Fiche(msgspec.Struct, frozen=True, array_like=True):
     """One published line."""
 
     type_bal: str
@@ -96,3 +96,46 @@ class Fiche:
     """Service de rattachement."""
     dematerialisation: bool = False
     """« Zéro papier »: the holder no longer wants paper copies."""
+
+    @property
+    def holder(self) -> str:
+        """The national identifier of the person (``8`` + RPPS, ``0`` + ADELI), or "" when there is none."""
+        identifier = self.personne.identifier if self.personne else None
+        return identifier.national if identifier else ""
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """(nom, prenom) of the holder, or (raison sociale, service) of the structure: what lists are sorted by."""
+        if self.personne:
+            return self.personne.nom, self.personne.prenom
+        return (self.structure.raison_sociale, self.service) if self.structure else ("", self.service)
+
+    def words(self) -> list[str]:
+        """The words by which it is found, each once: what it shows, on the five axes (facts 2.7.5), and its address."""
+        profession = self.profession
+        parts = [str(self.address), self.service, profession.libelle, profession.savoir_faire_libelle]
+        if self.personne:
+            parts += [self.personne.number, self.personne.nom, self.personne.prenom]
+            # People write LE GOFF and Legoff, Jean-Marc and Jeanmarc.
+            parts += ["".join(words_of(self.personne.nom)), "".join(words_of(self.personne.prenom))]
+        if self.structure:
+            structure = self.structure
+            parts += [structure.number, structure.raison_sociale, structure.enseigne, *structure.adresse]
+            parts += [structure.code_postal, structure.departement]
+        return list(dict.fromkeys(words_of(" ".join(parts))))
+
+
+def merged(fiches: Iterable[Fiche]) -> list[Fiche]:
+    """Without the lines of somebody under the ADELI who stands there under the RPPS too, at the same address: the RPPS
+    takes the place of the ADELI (facts 6), and sources show both for a while."""
+    fiches = list(fiches)
+    under_rpps = {(fiche.address, _person(fiche)) for fiche in fiches if fiche.holder.startswith("8")}
+    return [
+        fiche
+        for fiche in fiches
+        if not fiche.holder.startswith("0") or (fiche.address, _person(fiche)) not in under_rpps
+    ]
+
+
+def _person(fiche: Fiche) -> str:
+    return " ".join(words_of(" ".join(fiche.name)))

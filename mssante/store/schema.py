@@ -29,6 +29,8 @@ metadata = MetaData(
     }
 )
 
+Folded = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text that sorts by code point in both databases."""
 Id = BigInteger().with_variant(Integer, "sqlite")
 
 meta = Table(
@@ -316,8 +318,8 @@ annuaire_fiche = Table(
 annuaire_mot = Table(
     "annuaire_mot",
     metadata,
-    Column("mot", Text, primary_key=True),
-    Column("inverse", Text, nullable=False),
+    Column("mot", Folded, primary_key=True),
+    Column("inverse", Folded, nullable=False),
     Index(None, "inverse"),
 )
 

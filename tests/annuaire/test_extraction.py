@@ -1,6 +1,7 @@
 """The public extraction: what is read, and each way a file or a line can be wrong."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,12 @@ from tests.annuaire.fictive import (
 MEMBER = "Extraction_Correspondance_MSSante_202511030900.txt"
 
 
+def read(path: Path, *, on_fault: Callable[[ExtractionError], None] | None = None) -> list[Fiche]:
+    """Every fiche of the file."""
+    with path.open("rb") as file:
+        return list(read_extraction(file, path.name, on_fault=on_fault))
+
+
 def written(folder: Path, *lines: str, end: str = "\n") -> Path:
     path = folder / MEMBER
     path.write_bytes("".join(line + end for line in lines).encode())
@@ -46,7 +53,7 @@ def test_the_columns_are_31() -> None:
 
 
 def test_reads_every_column(tmp_path: Path) -> None:
-    jeanne, paul, secretariat = read_extraction(written(tmp_path, *LINES))
+    jeanne, paul, secretariat = read(written(tmp_path, *LINES))
 
     assert jeanne.type_bal == "PER"
     assert jeanne.address == parse_address("jeanne.exemple@medecin.example.mssante.fr")
@@ -83,7 +90,7 @@ def test_identifiers_of_other_kinds_stay_as_published(tmp_path: Path) -> None:
         row(type="PER", adresse="b@x.fr", type_pp="8", id_pp="12", type_structure="4", id_structure="R81311"),
         row(type="PER", adresse="c@x.fr", type_pp="8", id_pp="10001234567", type_structure="1", id_structure="7"),
     ]
-    adeli, short, wrong_key = read_extraction(written(tmp_path, HEADER, *lines))
+    adeli, short, wrong_key = read(written(tmp_path, HEADER, *lines))
     assert adeli.personne is not None
     assert adeli.personne.identifier == Adeli("2A1234567")
     assert adeli.structure is not None
@@ -99,34 +106,34 @@ def test_identifiers_of_other_kinds_stay_as_published(tmp_path: Path) -> None:
 
 
 def test_one_address_on_several_lines_gives_several_fiches(tmp_path: Path) -> None:
-    assert len(list(read_extraction(written(tmp_path, HEADER, JEANNE, JEANNE)))) == 2
+    assert len(read(written(tmp_path, HEADER, JEANNE, JEANNE))) == 2
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("start", ["", "\ufeff"])
 def test_line_ends_and_byte_order_mark(tmp_path: Path, end: str, start: str) -> None:
-    fiches = list(read_extraction(written(tmp_path, start + HEADER, JEANNE, end=end)))
+    fiches = read(written(tmp_path, start + HEADER, JEANNE, end=end))
     assert [str(fiche.address) for fiche in fiches] == ["jeanne.exemple@medecin.example.mssante.fr"]
 
 
 def test_the_last_line_may_lack_its_end(tmp_path: Path) -> None:
     path = tmp_path / MEMBER
     path.write_text(f"{HEADER}\n{SECRETARIAT}")
-    assert len(list(read_extraction(path))) == 1
+    assert len(read(path)) == 1
 
 
 def test_only_the_line_feed_ends_a_line(tmp_path: Path) -> None:
     line = row(type="ORG", adresse="a@x.fr", raison_sociale="UN\u2028DEUX\u0085TROIS\x0bQUATRE")
-    (fiche,) = read_extraction(written(tmp_path, HEADER, line))
+    (fiche,) = read(written(tmp_path, HEADER, line))
     assert fiche.structure is not None
     assert fiche.structure.raison_sociale == "UN\u2028DEUX\u0085TROIS\x0bQUATRE"
 
 
 def test_reads_the_zip_as_it_is_published(tmp_path: Path) -> None:
-    plain = list(read_extraction(written(tmp_path, *LINES)))
+    plain = read(written(tmp_path, *LINES))
     text = "\n".join(LINES) + "\n"
-    assert list(read_extraction(zipped(tmp_path, extraction_txt=text))) == plain
-    assert list(read_extraction(zipped(tmp_path, extraction_txt=text, lisezmoi="bonjour"))) == plain
+    assert read(zipped(tmp_path, extraction_txt=text)) == plain
+    assert read(zipped(tmp_path, extraction_txt=text, lisezmoi="bonjour")) == plain
 
 
 # --- faults of the file
@@ -146,7 +153,7 @@ def test_reads_the_zip_as_it_is_published(tmp_path: Path) -> None:
 )
 def test_another_file(tmp_path: Path, lines: tuple[str, ...], message: str) -> None:
     with pytest.raises(ExtractionError) as caught:
-        list(read_extraction(written(tmp_path, *lines), on_fault=lambda fault: None))
+        read(written(tmp_path, *lines), on_fault=lambda fault: None)
     assert str(caught.value) == message
 
 
@@ -154,18 +161,18 @@ def test_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / MEMBER
     path.write_bytes(f"{HEADER}\n{JEANNE}\n{PAUL}\n".encode("latin-1", "replace"))
     with pytest.raises(ExtractionError, match=r"^line 1: not UTF-8$"):
-        list(read_extraction(path))
+        read(path)
 
 
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        list(read_extraction(tmp_path / "absent.zip"))
+        read(tmp_path / "absent.zip")
 
 
 @pytest.mark.parametrize(("members", "count"), [({"lisezmoi": ""}, 0), ({"a_txt": "", "b_txt": ""}, 2)])
 def test_zip_without_one_text(tmp_path: Path, members: dict[str, str], count: int) -> None:
     with pytest.raises(ExtractionError, match=f"holds {count} .txt files instead of one"):
-        list(read_extraction(zipped(tmp_path, **members)))
+        read(zipped(tmp_path, **members))
 
 
 def test_a_cut_or_damaged_zip(tmp_path: Path) -> None:
@@ -175,7 +182,7 @@ def test_a_cut_or_damaged_zip(tmp_path: Path) -> None:
     for damaged in (whole[: len(whole) // 2], whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]):
         path.write_bytes(damaged)
         with pytest.raises(ExtractionError, match=r"damaged zip file|not UTF-8|column"):
-            list(read_extraction(path))
+            read(path)
 
 
 def test_an_encrypted_zip(tmp_path: Path) -> None:
@@ -184,7 +191,7 @@ def test_an_encrypted_zip(tmp_path: Path) -> None:
     raw[raw.index(b"PK\x01\x02") + 8] |= 1  # the general purpose flag of the central directory
     path.write_bytes(raw)
     with pytest.raises(ExtractionError, match="is encrypted"):
-        list(read_extraction(path))
+        read(path)
 
 
 # --- faults of a line
@@ -204,12 +211,12 @@ def test_an_encrypted_zip(tmp_path: Path) -> None:
 def test_a_faulty_line(tmp_path: Path, line: str, message: str) -> None:
     path = written(tmp_path, HEADER, JEANNE, line, PAUL)
     with pytest.raises(ExtractionError) as caught:
-        list(read_extraction(path))
+        read(path)
     assert str(caught.value) == message
     assert caught.value.line == 3
 
     faults: list[str] = []
-    fiches = list(read_extraction(path, on_fault=lambda fault: faults.append(str(fault))))
+    fiches = read(path, on_fault=lambda fault: faults.append(str(fault)))
     assert faults == [message]
     assert [fiche.address.local for fiche in fiches] == ["jeanne.exemple", "paul.exemple"]
 
@@ -220,7 +227,7 @@ def test_arbitrary_bytes_give_fiches_or_extraction_error(tmp_path: Path, lines: 
     path = tmp_path / MEMBER
     path.write_bytes(b"\n".join([HEADER.encode(), *lines]))
     try:
-        fiches = list(read_extraction(path))
+        fiches = read(path)
     except ExtractionError:
         return
     assert all(isinstance(fiche, Fiche) for fiche in fiches)

@@ -10,6 +10,7 @@ revision = "0005"
 down_revision = "0004"
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+FOLDED = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
@@ -33,8 +34,8 @@ def upgrade() -> None:
     op.create_index("ix_annuaire_fiche_gone", "annuaire_fiche", ["gone"], sqlite_where=marked, postgresql_where=marked)
     op.create_table(
         "annuaire_mot",
-        sa.Column("mot", sa.Text(), nullable=False),
-        sa.Column("inverse", sa.Text(), nullable=False),
+        sa.Column("mot", FOLDED, nullable=False),
+        sa.Column("inverse", FOLDED, nullable=False),
         sa.PrimaryKeyConstraint("mot", name="pk_annuaire_mot"),
     )
     op.create_index("ix_annuaire_mot_inverse", "annuaire_mot", ["inverse"])

@@ -1,0 +1,38 @@
+"""Words as people type them, and as the annuaire writes them.
+
+What must always hold: accents, case, hyphens and punctuation never keep two words apart; two words are near when one
+letter is missing, too many, another one, or changed places with its neighbour.
+"""
+
+import re
+import unicodedata
+from typing import Final
+
+_WORD = re.compile(r"[^\W_]+")
+# What decomposition leaves whole.
+_LIGATURES = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l"})
+SHORTEST_CORRECTED: Final = 4
+"""Letters below which a word is near too many others to be corrected."""
+
+
+def words_of(text: str) -> list[str]:
+    """The words of ``text`` without accents, case or punctuation: ``L'Haÿ-les-Roses`` → l, hay, les, roses."""
+    folded = text.casefold()
+    if not folded.isascii():
+        decomposed = unicodedata.normalize("NFKD", folded).translate(_LIGATURES)
+        folded = "".join(character for character in decomposed if not unicodedata.combining(character))
+    return _WORD.findall(folded)
+
+
+def is_near(one: str, other: str) -> bool:
+    """Whether a single slip of the keyboard makes one of the other; a word is near itself."""
+    if abs(len(one) - len(other)) > 1:
+        return False
+    start = 0
+    while start < min(len(one), len(other)) and one[start] == other[start]:
+        start += 1
+    end = 0
+    while end < min(len(one), len(other)) - start and one[-1 - end] == other[-1 - end]:
+        end += 1
+    left, right = one[start : len(one) - end], other[start : len(other) - end]
+    return max(len(left), len(right)) <= 1 or (len(left) == 2 and left == right[::-1])
