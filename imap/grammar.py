@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from imap import grammar_mailboxes as mailboxes
 from imap import grammar_messages as messages
 from imap.framer import Command
 from imap.lexer import MAX_NUMBER64, Lexer, Ranges, Refused, SyntaxFault
@@ -276,6 +277,11 @@ COMMANDS: Final[dict[str, tuple[State, Rule]]] = {
     "APPEND": (State.AUTHENTICATED, messages.append),
     "GETQUOTA": (State.AUTHENTICATED, _get_quota),
     "GETQUOTAROOT": (State.AUTHENTICATED, _mailbox),
+    "MYRIGHTS": (State.AUTHENTICATED, _mailbox),
+    "GETACL": (State.AUTHENTICATED, _mailbox),
+    "LISTRIGHTS": (State.AUTHENTICATED, mailboxes.identified),
+    "DELETEACL": (State.AUTHENTICATED, mailboxes.identified),
+    "SETACL": (State.AUTHENTICATED, mailboxes.set_acl),
     "IDLE": (State.AUTHENTICATED, _plain),
     "CHECK": (State.SELECTED, _plain),
     "CLOSE": (State.SELECTED, _plain),

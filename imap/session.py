@@ -35,6 +35,7 @@ _SIGNED_IN = (
     f"{_ALWAYS} UIDPLUS MOVE UNSELECT SPECIAL-USE CREATE-SPECIAL-USE CHILDREN LIST-EXTENDED LIST-STATUS STATUS=SIZE"
     " CONDSTORE QRESYNC ESEARCH SEARCHRES WITHIN PARTIAL UTF8=ACCEPT MULTIAPPEND BINARY REPLACE"
     " OBJECTID PREVIEW SORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES QUOTA QUOTA=RES-STORAGE"
+    " ACL RIGHTS=texk"
 )
 
 _log = structlog.get_logger("imap")
@@ -53,9 +54,11 @@ class Session:
         "_bad",
         "_unwatch_bal",
         "_unwatch_folder",
+        "_unwatch_rights",
         "account",
         "enabled",
         "failed_logins",
+        "mail",
         "over",
         "server",
         "tag",
@@ -69,6 +72,7 @@ class Session:
         self.wire = wire
         self.account: Account | None = None
         self.view: View | None = None
+        self.mail: Account | None = None  # the mailbox that the selected folder is in
         self.enabled: set[str] = set()
         self.tag = b""  # of the running command
         self.failed_logins = 0
@@ -77,6 +81,7 @@ class Session:
         self._bad = 0
         self._unwatch_bal: Callable[[], None] | None = None
         self._unwatch_folder: Callable[[], None] | None = None
+        self._unwatch_rights: Callable[[], None] | None = None
 
     # -- what it is
 
@@ -108,6 +113,13 @@ class Session:
         if self.view is None:
             raise SyntaxFault("select a mailbox first")
         return self.view
+
+    @property
+    def there(self) -> Account:
+        """The mailbox that the selected folder is in: the holder's own, or one that is lent to him."""
+        if self.mail is None:
+            raise SyntaxFault("select a mailbox first")
+        return self.mail
 
     @property
     def rev2(self) -> bool:
@@ -148,16 +160,20 @@ class Session:
         if not await self.server.accounts.may_stay(who.bal_id):  # closed before it was watched
             self._bal_closed()
 
-    def select(self, view: View) -> None:
+    async def select(self, view: View, mail: Account) -> None:
         self.unselect()
-        self.view = view
-        self._unwatch_folder = self.own.watch(view.folder_id, self._folder_changed)
+        self.view, self.mail = view, mail
+        self._unwatch_folder = mail.watch(view.folder_id, self._folder_changed)
+        if mail.access.lent:
+            self._unwatch_rights = self.server.accounts.watch(mail.bal_id, self._rights_changed, mail.may_go_on)
+            if not await mail.may_go_on():  # taken away before they were watched
+                self._rights_changed()
 
     def unselect(self) -> None:
-        if self._unwatch_folder is not None:
-            self._unwatch_folder()
-            self._unwatch_folder = None
-        self.view = None
+        for unwatch in (self._unwatch_folder, self._unwatch_rights):
+            if unwatch is not None:
+                unwatch()
+        self._unwatch_folder = self._unwatch_rights = self.view = self.mail = None
 
     def close(self) -> None:
         self.unselect()
@@ -174,6 +190,10 @@ class Session:
     def _bal_closed(self) -> None:
         """A closed or suspended account ends its open sessions."""
         self.wire.leave("Compte ferme ou suspendu: contactez votre operateur", "CONTACTADMIN")
+
+    def _rights_changed(self) -> None:
+        """A selection does not outlive the rights it was made with; the client comes back with those of now."""
+        self.wire.leave("Vos droits sur la boite ouverte ont change, reconnectez-vous", "NOPERM")
 
     # -- from octets to answers
 

@@ -71,6 +71,13 @@ class Mailbox(msgspec.Struct, frozen=True):
     mailbox: str
 
 
+class Identified(msgspec.Struct, frozen=True):
+    """A mailbox and somebody who has rights on it, or not: SETACL, DELETEACL, LISTRIGHTS (RFC 4314)."""
+
+    mailbox: str
+    identifier: str
+
+
 class Create(msgspec.Struct, frozen=True):
     """`special_use`: attributes asked for by `USE` (RFC 6154 §3), such as `\\Sent`."""
 
@@ -214,6 +221,7 @@ Value = (
     | Authenticate
     | Select
     | Mailbox
+    | Identified
     | Create
     | Rename
     | Status

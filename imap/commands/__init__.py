@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from imap.commands import (
+    acl,
     append,
     authenticate,
     copy,
@@ -51,6 +52,11 @@ RUN: Final[dict[str, Callable[[Any, Any], Awaitable[bytes]]]] = {
     "UID REPLACE": append.without_message,
     "GETQUOTA": mailboxes.get_quota,
     "GETQUOTAROOT": mailboxes.get_quota_root,
+    "MYRIGHTS": acl.my_rights,
+    "GETACL": acl.get_acl,
+    "LISTRIGHTS": acl.list_rights,
+    "SETACL": acl.change_acl,
+    "DELETEACL": acl.change_acl,
     "IDLE": idle.idle,
     "FETCH": fetch.fetch,
     "UID FETCH": fetch.fetch,

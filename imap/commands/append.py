@@ -14,7 +14,7 @@ from imap.lexer import Lexer, Refused, SyntaxFault
 from imap.session import Session
 from imap.values import Appended, AppendHead
 from imap.view import compact
-from mssante.services.mailboxes import Append, Cause, MailboxRefused
+from mssante.services.mailboxes import Account, Append, Cause, MailboxRefused
 
 
 async def without_message(session: Session, _: AppendHead) -> bytes:
@@ -53,11 +53,11 @@ async def receive(session: Session, head: Head, start: MessageStart) -> None:
         await session.finish(head, code + b"APPEND completed")
         return
     session.wire.write(b"* " + code + b"Replacement kept\r\n")  # RFC 8508 §3.3
-    await session.finish(head, await session.expunged([replaced[1]], "REPLACE"))
+    await session.finish(head, await session.expunged([replaced[2]], "REPLACE"))
 
 
-def _replaced(session: Session, value: AppendHead) -> tuple[int, int] | None:
-    """Folder and UID of the message that goes (RFC 8508 §3), None for APPEND."""
+def _replaced(session: Session, value: AppendHead) -> tuple[Account, int, int] | None:
+    """Mailbox, folder and UID of the message that goes (RFC 8508 §3), None for APPEND."""
     if value.replaces is None:
         return None
     view = session.selected
@@ -66,12 +66,13 @@ def _replaced(session: Session, value: AppendHead) -> tuple[int, int] | None:
         raise Refused("Le dossier est ouvert en lecture seule")
     if len(places) != 1 or view.is_gone(places[0]):
         raise Refused("Le message n'existe pas ou plus", "NONEXISTENT")
-    return view.folder_id, view.listing.uids[places[0]]
+    return session.there, view.folder_id, view.listing.uids[places[0]]
 
 
 async def _open(session: Session, value: AppendHead) -> Append:
     try:
-        return await session.own.append(value.mailbox)
+        mail, name = await session.own.at(value.mailbox, "i")
+        return await mail.append(name)
     except MailboxRefused as refused:
         if refused.cause is Cause.NONEXISTENT:
             raise Refused(str(refused), "TRYCREATE") from refused

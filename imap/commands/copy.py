@@ -38,7 +38,8 @@ async def _copy(session: Session, value: Copy, *, move: bool) -> Copied | None:
     if not present:
         return None
     try:
-        copied = await session.own.copy(view.folder_id, view.uids_at(present), value.mailbox, move=move)
+        into, name = await session.own.at(value.mailbox, "i")
+        copied = await session.there.copy(view.folder_id, view.uids_at(present), name, into=into, move=move)
     except MailboxRefused as refused:
         if refused.cause is Cause.NONEXISTENT:
             raise Refused(str(refused), "TRYCREATE") from refused

@@ -19,4 +19,4 @@ async def expunge(session: Session, value: Expunge) -> bytes:
         await session.sync(expunge=True)
     places = range(len(view)) if value.ranges is None else view.places(value.ranges, uid=True)
     deleted = [place for place in places if view.listing.flags[place] & flags.DELETED and not view.is_gone(place)]
-    return await session.expunged(await session.own.expunge(view.folder_id, view.uids_at(deleted)), "EXPUNGE")
+    return await session.expunged(await session.there.expunge(view.folder_id, view.uids_at(deleted)), "EXPUNGE")

@@ -157,7 +157,7 @@ async def _tell_messages(session: Session, view: View, places: Sequence[int], pl
     if plan.seen and not view.read_only:
         unseen = [place for place in places if not listing.flags[place] & flags.SEEN]
         if unseen:
-            view.put(await own.store_flags(view.folder_id, view.uids_at(unseen), "+", flags.SEEN))
+            view.put(await session.there.store_flags(view.folder_id, view.uids_at(unseen), "+", flags.SEEN))
             newly_seen = {place for place in unseen if listing.flags[place] & flags.SEEN}
     uids = [listing.uids[place] for place in places]
     ids = [listing.message_ids[place] for place in places]

@@ -17,7 +17,9 @@ async def list_(session: Session, value: List) -> bytes:
     if value.patterns == ("",) and not value.extended and not value.lsub:
         session.wire.write(b'* LIST (\\Noselect) "/" ""\r\n')
         return b"OK LIST completed"
-    folders = {folder.name: folder for folder in await session.own.folders()}
+    listed = await session.own.listed()
+    folders = {folder.name: folder for _, folder in listed}
+    mailboxes = {folder.name: mail for mail, folder in listed}
     asked = value.lsub or value.subscribed
     kept = frozenset(await session.own.subscribed_names()) if asked else frozenset[str]()
     patterns = [Pattern(value.reference, text) for text in value.patterns]
@@ -44,7 +46,7 @@ async def list_(session: Session, value: List) -> bytes:
         told = b" ".join(attributes)
         session.wire.write(b'* %b (%b) "/" %b%b\r\n' % (word, told, session.mailbox(name), info))
         if folder is not None and value.status:
-            await tell_status(session, folder, value.status)
+            await tell_status(session, mailboxes[name], folder, name, value.status)
     return b"OK " + word + b" completed"
 
 

@@ -6,7 +6,6 @@ Invariant: a name is checked before it becomes a mailbox; names that exist are t
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,7 +13,8 @@ from imap import mailbox_names, responses
 from imap.lexer import Refused
 from imap.session import Session
 from imap.values import Create, Mailbox, Quota, Rename, Status, StatusItem
-from mssante.services.mailboxes import Folder
+from mssante.services.mailboxes import Account, Folder
+from mssante.services.shared import PREFIX
 
 _WEIGHED: Final = frozenset({StatusItem.SIZE, StatusItem.DELETED, StatusItem.DELETED_STORAGE})
 SPECIAL_USES: Final = {
@@ -28,20 +28,26 @@ async def create(session: Session, value: Create) -> bytes:
     if len(uses) > 1 or None in uses:
         raise Refused("Cet usage n'est pas possible", "USEATTR")
     name = _checked(value.mailbox.removesuffix(mailbox_names.DELIMITER))
-    created = await session.own.create(name, (uses or [""])[0] or "")
+    mail, inner = await session.own.at(name, "k")
+    created = await mail.create(inner, (uses or [""])[0] or "")
     _tell_normalised(session, name, value.mailbox)
     return b"OK [MAILBOXID (%b)] CREATE completed" % responses.folder_id(created)  # RFC 8474 §4.1
 
 
 async def delete(session: Session, value: Mailbox) -> bytes:
     """Mailboxes below it stay (§6.3.5)."""
-    await session.own.delete(value.mailbox)
+    mail, name = await session.own.at(value.mailbox, "x")
+    await mail.delete(name)
     return b"OK DELETE completed"
 
 
 async def rename(session: Session, value: Rename) -> bytes:
     name = _checked(value.to)
-    await session.own.rename(value.mailbox, name)
+    mail, old = await session.own.at(value.mailbox, "x")
+    into, new = await session.own.at(name, "k")
+    if into.bal_id != mail.bal_id:
+        raise Refused("Un dossier ne change pas de boite", "CANNOT")
+    await mail.rename(old, new)
     _tell_normalised(session, name, value.to)
     return b"OK RENAME completed"
 
@@ -72,13 +78,13 @@ async def unsubscribe(session: Session, value: Mailbox) -> bytes:
 
 
 async def status(session: Session, value: Status) -> bytes:
-    folder = await session.own.folder(value.mailbox)
-    await tell_status(session, folder, value.items)
+    mail, name = await session.own.at(value.mailbox, "r")
+    await tell_status(session, mail, await mail.folder(name), value.mailbox, value.items)
     return b"OK STATUS completed"
 
 
-async def tell_status(session: Session, folder: Folder, items: Sequence[StatusItem]) -> None:
-    """`* STATUS name (...)` (RFC 9051 §7.3.4)."""
+async def tell_status(session: Session, mail: Account, folder: Folder, name: str, items: Sequence[StatusItem]) -> None:
+    """`* STATUS name (...)` (RFC 9051 §7.3.4) of a folder in the mailbox `mail`."""
     numbers = {
         StatusItem.MESSAGES: folder.messages,
         StatusItem.UIDNEXT: folder.uidnext,
@@ -91,42 +97,48 @@ async def tell_status(session: Session, folder: Folder, items: Sequence[StatusIt
     if StatusItem.HIGHESTMODSEQ in items:
         session.use_condstore()  # RFC 7162 §3.1
     if not _WEIGHED.isdisjoint(items):
-        weight = await session.own.weight(folder.id)
+        weight = await mail.weight(folder.id)
         numbers[StatusItem.SIZE] = weight.octets
         numbers[StatusItem.DELETED] = weight.deleted
         numbers[StatusItem.DELETED_STORAGE] = weight.deleted_octets
     if StatusItem.RECENT in items and folder.recent_from < folder.uidnext:
-        listing = (await session.own.open(folder.name, read_only=True)).listing
-        numbers[StatusItem.RECENT] = len(listing) - bisect_left(listing.uids, folder.recent_from)
+        numbers[StatusItem.RECENT] = await mail.recent(folder)
     words = b" ".join(
         b"MAILBOXID (%b)" % responses.folder_id(folder.id)
         if item is StatusItem.MAILBOXID
         else b"%b %d" % (item.encode("ascii"), numbers[item])
         for item in dict.fromkeys(items)
     )
-    session.wire.write(b"* STATUS " + session.mailbox(folder.name) + b" (" + words + b")\r\n")
+    session.wire.write(b"* STATUS " + session.mailbox(name) + b" (" + words + b")\r\n")
 
 
 async def get_quota(session: Session, value: Quota) -> bytes:
-    """RFC 9208 §4.1.1. There is one quota root, "", and only where there is a limit."""
-    if value.root or not await _tell_quota(session):
+    """RFC 9208 §4.1.1. A mailbox with a limit is a quota root: "" is the own one, another has its address."""
+    mail, _ = await session.own.at(f"{PREFIX}{value.root}/INBOX" if value.root else "INBOX", "r")
+    if not await _tell_quota(session, mail):
         raise Refused("Ce quota n'existe pas", "NONEXISTENT")
     return b"OK GETQUOTA completed"
 
 
 async def get_quota_root(session: Session, value: Mailbox) -> bytes:
     """RFC 9208 §4.1.2"""
-    folder = await session.own.folder(value.mailbox)
-    _, limit = await session.own.quota()
-    root = b"" if limit is None else b' ""'
-    session.wire.write(b"* QUOTAROOT " + session.mailbox(folder.name) + root + b"\r\n")
-    await _tell_quota(session)
+    mail, name = await session.own.at(value.mailbox, "r")
+    await mail.folder(name)
+    _, limit = await mail.quota()
+    root = b"" if limit is None else b" " + _root(mail)
+    session.wire.write(b"* QUOTAROOT " + session.mailbox(value.mailbox) + root + b"\r\n")
+    await _tell_quota(session, mail)
     return b"OK GETQUOTAROOT completed"
 
 
-async def _tell_quota(session: Session) -> bool:
+def _root(mail: Account) -> bytes:
+    return responses.string(mail.access.address.encode("utf-8") if mail.access.lent else b"")
+
+
+async def _tell_quota(session: Session, mail: Account) -> bool:
     """`* QUOTA` in units of 1024 octets (RFC 9208 §5.1); False without a limit."""
-    used, limit = await session.own.quota()
+    used, limit = await mail.quota()
     if limit is not None:
-        session.wire.write(b'* QUOTA "" (STORAGE %d %d)\r\n' % (-(-used // 1024), limit // 1024))
+        numbers = (_root(mail), -(-used // 1024), limit // 1024)
+        session.wire.write(b"* QUOTA %b (STORAGE %d %d)\r\n" % numbers)
     return limit is not None

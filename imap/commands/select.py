@@ -5,6 +5,8 @@ Invariant: whatever becomes of the command, the folder selected before is no lon
 
 from __future__ import annotations
 
+from typing import Final
+
 from imap import responses
 from imap.lexer import SyntaxFault
 from imap.responses import folder_id
@@ -13,6 +15,9 @@ from imap.values import Plain, Resync, Select
 from imap.view import NOTHING_RECENT, View, compact
 from mssante.domain import flags
 
+WRITING: Final = frozenset("swite")
+"""Who has one of these rights selects to write (RFC 4314 §5.2)."""
+
 
 async def select(session: Session, value: Select) -> bytes:
     if value.resync is not None and "QRESYNC" not in session.enabled:
@@ -20,14 +25,17 @@ async def select(session: Session, value: Select) -> bytes:
     if session.view is not None:
         session.unselect()
         session.wire.write(b"* OK [CLOSED] Previous mailbox closed\r\n")
-    opened = await session.own.open(value.mailbox, read_only=value.read_only)
+    mail, name = await session.own.at(value.mailbox, "r")
+    read_only = value.read_only or not mail.access.letters & WRITING
+    opened = await mail.open(name, read_only=read_only)
     folder = opened.folder
     recent_from = NOTHING_RECENT if session.rev2 else opened.recent_from
-    view = View(folder.id, folder.name, opened.listing, recent_from=recent_from, read_only=value.read_only)
-    session.select(view)
+    full_name = mail.access.prefix + folder.name
+    view = View(folder.id, full_name, opened.listing, recent_from=recent_from, read_only=read_only)
+    await session.select(view, mail)
     view.stale = True  # what was committed between reading the folder and watching it
     words = responses.flag_words(view.keywords)
-    permanent = b"" if value.read_only else words + b" \\*"
+    permanent = b"" if read_only else words + b" \\*"
     unseen = view.first_unseen()
     wire = session.wire
     wire.write(b"* FLAGS (" + words + b")\r\n* OK [PERMANENTFLAGS (" + permanent + b")] Flags kept\r\n")
@@ -41,14 +49,13 @@ async def select(session: Session, value: Select) -> bytes:
     wire.write(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % view.listing.modseq)  # RFC 7162 §3.1.2.1
     wire.write(b"* OK [MAILBOXID (%b)] Kept by RENAME\r\n" % folder_id(folder.id))  # RFC 8474 §4.2
     if session.rev2:
-        wire.write(b'* LIST () "/" %b\r\n' % session.mailbox(folder.name))  # RFC 9051 §6.3.2
+        wire.write(b'* LIST () "/" %b\r\n' % session.mailbox(full_name))  # RFC 9051 §6.3.2
     if value.condstore or value.resync is not None:
         session.enabled.add("CONDSTORE")
     if value.resync is not None and value.resync.uidvalidity == folder.uidvalidity:
         await _resync(session, view, value.resync)
-    if value.read_only:
-        return b"OK [READ-ONLY] EXAMINE completed"
-    return b"OK [READ-WRITE] SELECT completed"
+    access = b"[READ-ONLY]" if read_only else b"[READ-WRITE]"
+    return b"OK %b %b completed" % (access, b"EXAMINE" if value.read_only else b"SELECT")
 
 
 async def _resync(session: Session, view: View, resync: Resync) -> None:
@@ -69,7 +76,7 @@ async def close(session: Session, _: Plain) -> bytes:
     if not view.read_only:
         listing = view.listing
         deleted = [uid for uid, bits in zip(listing.uids, listing.flags, strict=True) if bits & flags.DELETED]
-        await session.own.expunge(view.folder_id, deleted)
+        await session.there.expunge(view.folder_id, deleted)
         session.own.forget(listing.message_ids[listing.place(uid)] for uid in deleted)
     session.unselect()
     return b"OK CLOSE completed"

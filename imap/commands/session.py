@@ -12,6 +12,7 @@ from imap.lexer import SyntaxFault
 from imap.session import Session
 from imap.values import Enable, Id, Plain
 from imap.view import NOTHING_RECENT
+from mssante.services.shared import PREFIX
 
 ENABLED: Final = {
     "CONDSTORE": b"CONDSTORE",
@@ -65,8 +66,9 @@ async def enable(session: Session, value: Enable) -> bytes:
 
 
 async def namespace(session: Session, _: Plain) -> bytes:
-    """RFC 2342 §5"""
-    session.wire.write(b'* NAMESPACE (("" "/")) NIL NIL\r\n')
+    """RFC 2342 §5: mailboxes that are lent are those of other users."""
+    others = b'"' + session.mailbox(PREFIX).strip(b'"') + b'"'  # a string, never an atom (§6)
+    session.wire.write(b'* NAMESPACE (("" "/")) ((%b "/")) NIL\r\n' % others)
     return b"OK NAMESPACE completed"
 
 

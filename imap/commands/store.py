@@ -34,9 +34,9 @@ async def store(session: Session, value: Store) -> bytes:
         before = [(listing.flags[place], listing.keywords_of(place)) for place in some]
         change = (view.folder_id, view.uids_at(some), operation, value.flags.bits, value.flags.keywords)
         if value.unchanged_since is None:
-            entries, others = await session.own.store_flags(*change), list[int]()
+            entries, others = await session.there.store_flags(*change), list[int]()
         else:
-            entries, others = await session.own.store_unchanged(*change, value.unchanged_since)
+            entries, others = await session.there.store_unchanged(*change, value.unchanged_since)
         missing |= len(entries) + len(others) < len(some)
         modified += others
         view.put(entries)

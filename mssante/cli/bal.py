@@ -145,7 +145,7 @@ def delegate(
         str,
         typer.Option(
             metavar="read|write|send",
-            help="What he may do: send today; read and write are recorded for the shared mailboxes to come.",
+            help="What he may do: read its folders, change them (write), or send under its address.",
         ),
     ],
     remove: Annotated[bool, typer.Option("--remove", help="Take the right back.")] = False,

@@ -8,7 +8,7 @@ account is suspended or closed hears of it; answers do not tell which addresses 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from mssante.domain.address import Address, AddressError, parse_address
@@ -18,7 +18,7 @@ from mssante.domain.verdict import Defer, Refuse, Rule
 from mssante.services.passwords import Passwords
 from mssante.services.throttle import Throttle
 from mssante.store import Conn, Store, StoreError
-from mssante.store.accounts import Bal, delegated_to, find_bal, get_bal
+from mssante.store.accounts import Bal, find_bal, get_bal, lent_to
 
 
 def may_sign_in(bal: Bal | None) -> bool:
@@ -68,14 +68,14 @@ class Accounts:
             return Refuse(Rule.AUTH_REFUSED, f"account is {bal.state}")
         return SignedIn(bal.id, bal.address, self._store.keys.trace_name(bal.address), bal.type, addresses)
 
-    def watch(self, bal_id: int, on_closed: Callable[[], None]) -> Callable[[], None]:
-        """Calls ``on_closed`` on the loop when the account may no longer be used, whichever process decided so.
-
-        Returns the way to stop watching.
-        """
+    def watch(
+        self, bal_id: int, on_closed: Callable[[], None], may_go_on: Callable[[], Awaitable[bool]] | None = None
+    ) -> Callable[[], None]:
+        """Calls ``on_closed`` on the loop when the account may no longer be used, whichever process decided so; or
+        when ``may_go_on``, asked in place of that, says no. Returns the way to stop watching."""
 
         def changed() -> None:
-            task = asyncio.ensure_future(self.may_stay(bal_id))
+            task = asyncio.ensure_future(may_go_on() if may_go_on is not None else self.may_stay(bal_id))
             self._questions.add(task)
             task.add_done_callback(answered)
 
@@ -112,8 +112,7 @@ def sends_as(conn: Conn, bal: Bal) -> frozenset[str]:
     the active mailboxes that gave it, or him, the right to send."""
     if not may_sign_in(bal):
         return frozenset()
-    names = [bal.address] if bal.rpps is None else [bal.address, bal.rpps]
-    lent = (other.address for other, _ in delegated_to(conn, names, "send") if other.state is BalState.ACTIVE)
+    lent = (one.address for one in lent_to(conn, bal.id) if (one.right, one.state) == ("send", BalState.ACTIVE))
     return frozenset((bal.address, *lent))
 
 

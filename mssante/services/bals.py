@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 from mssante.domain.address import Address
 from mssante.domain.bal import BalState, BalType, may_become
+from mssante.domain.rights import letters_of
+from mssante.services.shared import show
 from mssante.store import Conn, NotFound, StoreError, Tx, accounts, journal
 from mssante.store.accounts import Bal, Delegation, Identity, NewBal
 from mssante.store.journal import JournalEntry
@@ -88,16 +90,20 @@ def change_password(tx: Tx, address: Address, password_hash: str, actor: str) ->
 def give_right(tx: Tx, address: Address, to: str, right: str, actor: str) -> None:
     """``to`` may ``right`` on the bal from now on: a professional's mailbox here, or an RPPS (held already or not).
 
-    Raises NotFound (the bal, or that of ``to``), NotAllowed (one is closed; ``to`` is its holder, or a citizen).
+    Raises NotFound (the bal, or that of ``to``), NotAllowed (one is closed, or a citizen's; ``to`` is its holder).
     """
     bal = known_bal(tx.conn, address)
     if bal.state is BalState.CLOSED:
         raise NotAllowed(f"{tx.trace_name(str(address))} is closed: nobody may do anything on it")
+    if bal.type is BalType.PAT:
+        raise NotAllowed(f"{tx.trace_name(str(address))} is a citizen's mailbox: it is his alone")
     if to in (bal.address, bal.rpps):
         raise NotAllowed(f"{tx.trace_name(to)} is the holder of {tx.trace_name(str(address))}: he may already")
     if "@" in to:
         _may_act_for_others(tx, to)
     accounts.delegate(tx, bal.id, to, right)
+    if letters_of([right]):
+        show(tx, bal.id, bal.address, to)
     tx.journal("bal.delegated", actor=actor, object=str(address), to=to, right=right)
 
 

@@ -1,8 +1,9 @@
-"""A bal's mail as its holder works with it: folders, listings, messages, flags, copies, appends, expunges.
+"""A bal's mail as its holder, or one it is lent to, works with it: folders, listings, messages, flags, copies, appends.
 
 Invariants:
-- An `Account` reaches the folders of its own bal and no other: a folder id from it was found under its bal.
-- Appending, expunging and deleting leave one journal line each: who, which bal, which folder, how many or which uid.
+- An `Account` reaches the folders of its one bal: a folder id from it was found under its bal. `at` leads from the
+  holder's account to those that are lent to him.
+- Every change goes through `_change`, which names the rights that it needs.
 - Outcomes that a client must hear of are `MailboxRefused` with a cause; the store's own errors do not pass this floor.
 - A message appended is on stable storage when `Append.finish` returns.
 """
@@ -10,16 +11,18 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Literal
+from typing import Literal, TypeVar, TypeVarTuple
 
 import msgspec
 
 from mssante.domain.clock import Clock
-from mssante.domain.flags import DELETED
 from mssante.mime.scanner import HeaderTooLarge, Scanner
+from mssante.services import changes as act
+from mssante.services.changes import Arrived, Copied
 from mssante.services.listing import Changes, Entry, Listing, Listings
 from mssante.services.messages import Loaded, Message, Messages
 from mssante.services.refusals import Cause, MailboxRefused, nonexistent, refused, told
+from mssante.services.shared import PREFIX, Access, access_now, acl, lent, permit
 from mssante.store import (
     Conn,
     ContentWriter,
@@ -34,8 +37,8 @@ from mssante.store.accounts import get_bal
 from mssante.store.columns import Weight, columns, weight
 from mssante.store.mail import INBOX, Folder, NewMessage
 
-MAX_FOLDERS: Final = 1000
-"""Folders of one bal."""
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
 
 __all__ = ["Account", "Append", "Cause", "Copied", "Folder", "MailboxRefused", "Mailboxes", "Opened"]
 
@@ -49,13 +52,6 @@ class Opened(msgspec.Struct, frozen=True):
     recent_from: int
 
 
-class Copied(msgspec.Struct, frozen=True):
-    """COPYUID (RFC 4315 §3): the target's uidvalidity, and (uid in the source, uid in the target) in order."""
-
-    uidvalidity: int
-    pairs: Sequence[tuple[int, int]]
-
-
 class Mailboxes:
     """The mail of all bals, for the sessions of one process."""
 
@@ -67,25 +63,59 @@ class Mailboxes:
 
     def account(self, bal_id: int, address: str) -> Account:
         """The mail of a bal whose holder has signed in. `address` names the actor in the journal."""
-        return Account(self, bal_id, address)
+        return Account(self, Access(bal_id, address, address, bal_id))
 
 
 class Account:
-    __slots__ = ("_mailboxes", "_store", "address", "bal_id")
+    __slots__ = ("_mailboxes", "_store", "access", "bal_id")
 
-    def __init__(self, mailboxes: Mailboxes, bal_id: int, address: str) -> None:
+    def __init__(self, mailboxes: Mailboxes, access: Access) -> None:
         self._mailboxes = mailboxes
         self._store = mailboxes.store
-        self.bal_id = bal_id
-        self.address = address
+        self.access = access
+        self.bal_id = access.bal_id
 
     def now_us(self) -> int:
         return self._mailboxes.clock.now_us()
 
-    # -- folders
+    async def _change(
+        self, letters: str, change: Callable[[Tx, Access, *Arguments], Result], *args: *Arguments, durable: bool = False
+    ) -> Result:
+        """What the store's change gives. MailboxRefused when the rights do not allow it in that very transaction."""
+        return await told(self._store.write(_permitted, self.access, letters, change, args, durable=durable))
 
-    async def folders(self) -> list[Folder]:
-        return await told(self._store.read(mail.folders, self.bal_id))
+    # -- whose folders
+
+    async def at(self, name: str, letters: str) -> tuple[Account, str]:
+        """The mailbox that a name of this holder leads to, and the folder's name there. MailboxRefused (NONEXISTENT,
+        NOPERM) for one that is not lent to him, or not with these rights."""
+        if not name.startswith(PREFIX):
+            return self, name
+        address, _, inner = name.removeprefix(PREFIX).partition("/")
+        for access in await told(self._store.read(lent, self.access)):
+            if access.address == address and inner:
+                access.require(letters)
+                return Account(self._mailboxes, access), inner
+        raise nonexistent()
+
+    async def listed(self) -> list[tuple[Account, Folder]]:
+        """Every folder that the holder may see, with its mailbox: his own first. Those of others have no special use
+        here: he has his own Sent and Drafts."""
+        found = await told(self._store.read(_listed, self.access))
+        return [(Account(self._mailboxes, access) if access.lent else self, folder) for access, folder in found]
+
+    async def may_go_on(self) -> bool:
+        """Whether the rights are still those that this account was opened with."""
+        try:
+            return await self._store.read(access_now, self.access) == self.access
+        except StoreError:
+            return True  # cannot tell now: each change asks again
+
+    async def acl(self) -> list[tuple[str, frozenset[str]]]:
+        """Who may do what here, in letters of `mssante.domain.rights`: the holder first."""
+        return await told(self._store.read(acl, self.access))
+
+    # -- folders
 
     async def folder(self, name: str) -> Folder:
         """MailboxRefused (NONEXISTENT) when there is none of this name."""
@@ -101,22 +131,27 @@ class Account:
 
     async def create(self, name: str, special_use: str = "") -> int:
         """Creates the folder and the levels above it that are missing (RFC 9051 §6.3.4); its id."""
-        return await told(self._store.write(_create, self.bal_id, name, special_use, durable=False))
+        return await self._change("k", act.create, name, special_use)
 
     async def delete(self, name: str) -> None:
         folder = await self.folder(name)
         if folder.name == INBOX:
             raise MailboxRefused(Cause.CANNOT, "INBOX ne se supprime pas")
-        await told(self._store.write(_delete, folder, self.address))
+        await self._change("x", act.delete, folder, durable=True)
         self._mailboxes.listings.forget(folder.id)
 
     async def rename(self, name: str, to: str) -> None:
         """Renames the folder and those below it; INBOX gives its messages away and stays (RFC 9051 §6.3.6)."""
-        await told(self._store.write(_rename, self.bal_id, name, to, durable=False))
+        await self._change("kx", act.rename, name, to)
 
     async def subscribe(self, name: str, subscribed: bool) -> None:
         """MailboxRefused (NONEXISTENT) for a name that is neither a folder's nor subscribed to."""
-        await told(self._store.write(_subscribe, self.bal_id, name, subscribed, durable=False))
+        if subscribed and name.startswith(PREFIX):
+            other, inner = await self.at(name, "l")
+            await other.folder(inner)
+            await self._change("", act.subscribe_elsewhere, name)
+        else:
+            await self._change("", act.subscribe, name, subscribed)
 
     async def subscribed_names(self) -> list[str]:
         """Names without a folder that the holder is subscribed to (RFC 3501 §6.3.6)."""
@@ -138,6 +173,8 @@ class Account:
             listings.put(folder.id, listing)
             listing = listing.share()
         recent_from = folder.recent_from
+        if self.access.lent:
+            await self._change("r", act.opened, folder.id)
         if not read_only and folder.recent_from < folder.uidnext:
             recent_from = await told(self._store.write(mail.claim_recent, folder.id, durable=False))
         return Opened(folder, listing, recent_from)
@@ -176,9 +213,7 @@ class Account:
     ) -> list[Entry]:
         """Flags and keywords added, removed or replaced; the entries as they now are, those that are gone left
         out."""
-        return await told(
-            self._store.write(mail.store_flags, folder_id, uids, operation, bits, keywords, durable=False)
-        )
+        return await self._change("w", act.store_flags, folder_id, uids, operation, bits, keywords)
 
     async def store_unchanged(
         self,
@@ -191,11 +226,11 @@ class Account:
     ) -> tuple[list[Entry], list[int]]:
         """As `store_flags`, but only on messages whose modseq is `unchanged_since` at most, judged in the same
         transaction; the entries of those, and the uids of the others (RFC 7162 §3.1.3)."""
-        return await told(
-            self._store.write(
-                _store_unchanged, folder_id, uids, operation, bits, keywords, unchanged_since, durable=False
-            )
-        )
+        return await self._change("w", act.store_unchanged, folder_id, uids, operation, bits, keywords, unchanged_since)
+
+    async def recent(self, folder: Folder) -> int:
+        """How many of the folder's messages no session has been told of as \\Recent."""
+        return await told(self._store.read(mail.count_from, folder.id, folder.recent_from))
 
     async def expunged_since(self, folder_id: int, modseq: int) -> list[int]:
         """UIDs expunged after `modseq`, ascending (RFC 7162 §3.2.10)."""
@@ -209,12 +244,15 @@ class Account:
         """Removes those of the messages that are \\Deleted at this moment; the uids that went."""
         if not uids:
             return []
-        return await told(self._store.write(_expunge, folder_id, uids, self.address))
+        return await self._change("te", act.expunge, folder_id, uids, durable=True)
 
-    async def copy(self, folder_id: int, uids: Sequence[int], to: str, *, move: bool = False) -> Copied:
-        """Copies (or moves) messages into the folder `to`, all or none. MailboxRefused NONEXISTENT without that
-        folder."""
-        return await told(self._store.write(_copy, self.bal_id, folder_id, uids, to, move, durable=False))
+    async def copy(
+        self, folder_id: int, uids: Sequence[int], to: str, *, into: Account | None = None, move: bool = False
+    ) -> Copied:
+        """Copies (or moves) messages into the folder `to`, of the mailbox `into` when it is another, all or none.
+        MailboxRefused NONEXISTENT without that folder."""
+        target = (into or self).access
+        return await self._change("rte" if move else "r", act.copy, target, folder_id, uids, to, move)
 
     def forget(self, message_ids: Iterable[int]) -> None:
         """Expunged messages leave the memory."""
@@ -226,31 +264,22 @@ class Account:
         """Begin to append messages to a folder. MailboxRefused when it is not there."""
         folder = await self.folder(name)
         used, limit = await self.quota()
-        return Append(self._mailboxes, folder, self.address, None if limit is None else limit - used)
+        return Append(self._mailboxes, folder, self.access, None if limit is None else limit - used)
 
     def watch(self, folder_id: int, changed: Callable[[], None]) -> Callable[[], None]:
         """Calls `changed` on the loop after each commit that touched the folder; returns the way to stop that."""
         return self._store.hints.subscribe("folder", folder_id, changed)
 
 
-class _Arrived(msgspec.Struct, frozen=True):
-    """A message that came whole."""
-
-    new: NewMessage
-    bits: int
-    keywords: Sequence[str]
-    internal_us: int
-
-
 class Append:
     """Messages on their way into a folder: for each `begin`, `feed`, `end`; then `commit` puts all of them there at
     once, or `abort` none (RFC 3502 §6.3.11). After MailboxRefused only `abort` may follow."""
 
-    def __init__(self, mailboxes: Mailboxes, folder: Folder, address: str, room: int | None) -> None:
+    def __init__(self, mailboxes: Mailboxes, folder: Folder, access: Access, room: int | None) -> None:
         self._mailboxes = mailboxes
-        self._address = address
+        self._access = access
         self._room = room
-        self._arrived: list[_Arrived] = []
+        self._arrived: list[Arrived] = []
         self._pending: list[PendingContent] = []
         self._writer: ContentWriter | None = None
         self._scanner = Scanner()
@@ -294,14 +323,17 @@ class Append:
         now_us = self._mailboxes.clock.now_us()
         new = NewMessage(pending, now_us, b"", card.encode())
         self._pending.append(pending)
-        self._arrived.append(_Arrived(new, bits, keywords, now_us if internal_us is None else internal_us))
+        self._arrived.append(Arrived(new, bits, keywords, now_us if internal_us is None else internal_us))
 
-    async def commit(self, replaces: tuple[int, int] | None = None) -> list[int]:
-        """The uids the messages got, in order, once they are on stable storage. `replaces`: (folder id, uid) of a
-        message that goes in the same transaction (RFC 8508 §3)."""
-        store = self._mailboxes.store
+    async def commit(self, replaces: tuple[Account, int, int] | None = None) -> list[int]:
+        """The uids the messages got, in order, once they are on stable storage. `replaces`: (mailbox, folder id, uid)
+        of a message that goes in the same transaction (RFC 8508 §3)."""
+        gone = None if replaces is None else (replaces[0].access, *replaces[1:])
         pending, self._pending = tuple(self._pending), []
-        return await told(store.write(_append, self.folder, self._arrived, replaces, self._address, contents=pending))
+        args = (self.folder, self._arrived, gone)
+        return await told(
+            self._mailboxes.store.write(_permitted, self._access, "i", act.append, args, contents=pending)
+        )
 
     def abort(self) -> None:
         """What is not committed is given up, at any point."""
@@ -348,114 +380,24 @@ def _changed(conn: Conn, folder: Folder, modseq: int) -> Changes:
     return Changes(entries, mail.expunged_since(conn, folder.id, modseq), folder.highestmodseq)
 
 
-def _create(tx: Tx, bal_id: int, name: str, special_use: str) -> int:
-    present = {folder.name: folder for folder in mail.folders(tx.conn, bal_id)}
-    if special_use and any(folder.special_use == special_use for folder in present.values()):
-        raise MailboxRefused(Cause.USEATTR, "Un autre dossier a deja cet usage")
-    levels = name.split("/")
-    missing = [above for above in ("/".join(levels[:count]) for count in range(1, len(levels))) if above not in present]
-    if len(present) + len(missing) >= MAX_FOLDERS:
-        raise MailboxRefused(Cause.LIMIT, "Trop de dossiers")
-    for above in missing:
-        _new_folder(tx, bal_id, above)
-    return _new_folder(tx, bal_id, name, special_use)
+def _listed(conn: Conn, holder: Access) -> list[tuple[Access, Folder]]:
+    own = [(holder, folder) for folder in mail.folders(conn, holder.bal_id)]
+    others = [(access, folder) for access in lent(conn, holder) for folder in mail.folders(conn, access.bal_id)]
+    kept = frozenset(subscriptions.subscribed_names(conn, holder.bal_id)) if others else frozenset[str]()
+    return own + [(access, _as_lent(folder, access.prefix + folder.name, kept)) for access, folder in others]
 
 
-def _new_folder(tx: Tx, bal_id: int, name: str, special_use: str = "") -> int:
-    folder_id = mail.create_folder(tx, bal_id, name, special_use)
-    subscriptions.take_subscription(tx, bal_id, name, folder_id)
-    return folder_id
+def _as_lent(folder: Folder, name: str, kept: frozenset[str]) -> Folder:
+    return msgspec.structs.replace(folder, name=name, special_use="", subscribed=name in kept)
 
 
-def _subscribe(tx: Tx, bal_id: int, name: str, subscribed: bool) -> None:
-    found = mail.folder_by_name(tx.conn, bal_id, name)
-    if found is not None:
-        mail.set_subscribed(tx, found.id, subscribed)
-    elif subscribed:
-        if name not in subscriptions.subscribed_names(tx.conn, bal_id):
-            raise nonexistent()
-    elif not subscriptions.forget_subscription(tx, bal_id, name):
-        raise nonexistent()
-
-
-def _delete(tx: Tx, folder: Folder, actor: str) -> None:
-    subscriptions.keep_subscription(tx, folder.id)
-    mail.delete_folder(tx, folder.id)
-    tx.journal("mail.folder_deleted", actor=actor, object=actor, folder=folder.id, messages=folder.messages)
-
-
-def _rename(tx: Tx, bal_id: int, name: str, to: str) -> None:
-    found = mail.folder_by_name(tx.conn, bal_id, name)
-    if found is None:
-        raise nonexistent()
-    if to == name or to.startswith(name + "/"):
-        raise MailboxRefused(Cause.CANNOT, "Un dossier ne se range pas dans lui-meme")
-    present = {folder.name for folder in mail.folders(tx.conn, bal_id)}
-    levels = to.split("/")
-    for above in ("/".join(levels[:count]) for count in range(1, len(levels))):
-        if above not in present:
-            _new_folder(tx, bal_id, above)
-    mail.rename_folder(tx, found.id, to)
-    for folder in mail.folders(tx.conn, bal_id):
-        if folder.name == to or folder.name.startswith(to + "/"):
-            subscriptions.take_subscription(tx, bal_id, folder.name, folder.id)
-
-
-def _store_unchanged(
+def _permitted(
     tx: Tx,
-    folder_id: int,
-    uids: Sequence[int],
-    operation: Literal["+", "-", "="],
-    bits: int,
-    keywords: Sequence[str],
-    unchanged_since: int,
-) -> tuple[list[Entry], list[int]]:
-    found = mail.store_flags(tx, folder_id, uids, "+")  # a no-op: reads the modseqs under the folder's lock
-    changed = [entry.uid for entry in found if entry.modseq > unchanged_since]
-    unchanged = [entry.uid for entry in found if entry.modseq <= unchanged_since]
-    stored = mail.store_flags(tx, folder_id, unchanged, operation, bits, keywords) if unchanged else []
-    return stored, changed
-
-
-def _expunge(tx: Tx, folder_id: int, uids: Sequence[int], actor: str) -> list[int]:
-    # A no-op "+" reads the flags under the folder's lock: another session may just have taken \Deleted away.
-    deleted = [entry.uid for entry in mail.store_flags(tx, folder_id, uids, "+") if entry.flags & DELETED]
-    gone = mail.expunge(tx, folder_id, deleted)
-    if gone:
-        tx.journal(
-            "mail.expunged",
-            actor=actor,
-            object=actor,
-            folder=folder_id,
-            messages=len(gone),
-            first_uid=gone[0],
-            last_uid=gone[-1],
-        )
-    return gone
-
-
-def _copy(tx: Tx, bal_id: int, folder_id: int, uids: Sequence[int], to: str, move: bool) -> Copied:
-    target = mail.folder_by_name(tx.conn, bal_id, to)
-    if target is None:
-        raise nonexistent()
-    bal = get_bal(tx.conn, bal_id)
-    pairs = mail.move(tx, folder_id, uids, target.id) if move else mail.copy(tx, folder_id, uids, target.id)
-    if not move and bal is not None and bal.quota_bytes is not None:
-        after = get_bal(tx.conn, bal_id)
-        if after is not None and after.used_bytes > bal.quota_bytes:
-            raise MailboxRefused(Cause.OVERQUOTA, "La boite est pleine: supprimez des messages")
-    return Copied(target.uidvalidity, pairs)
-
-
-def _append(
-    tx: Tx, folder: Folder, arrived: Sequence[_Arrived], replaces: tuple[int, int] | None, actor: str
-) -> list[int]:
-    uids = [mail.append(tx, folder.id, one.new, one.bits, one.keywords, one.internal_us) for one in arrived]
-    for uid in uids:
-        tx.journal("mail.appended", actor=actor, object=actor, folder=folder.id, uid=uid)
-    if replaces is not None:
-        source, uid = replaces
-        if not mail.expunge(tx, source, [uid]):
-            raise MailboxRefused(Cause.EXPUNGED, "Le message a ete supprime entre-temps")
-        tx.journal("mail.expunged", actor=actor, object=actor, folder=source, messages=1, first_uid=uid, last_uid=uid)
-    return uids
+    access: Access,
+    letters: str,
+    change: Callable[..., Result],
+    args: Sequence[object],
+) -> Result:
+    if access.lent:
+        permit(tx.conn, access, letters)
+    return change(tx, access, *args)

@@ -5,21 +5,23 @@ with its folders; a patient's address and identity are sealed, the row is found 
 "bal" (its id) and "accounts" after the commit. Passwords come as argon2 hashes, never in clear.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mssante.domain.address import Address
 from mssante.domain.bal import BalState, BalType
+from mssante.domain.identifiers import Adeli, Rpps
 from mssante.store import schema
 from mssante.store.engines import keys_of
 from mssante.store.errors import AlreadyExists, NotFound
 from mssante.store.folders import first_folders
 from mssante.store.keys import Keys
-from mssante.store.schema import bal, delegation, folder
+from mssante.store.prepared import Prepared
+from mssante.store.schema import bal, credential, delegation, folder, subscription
 from mssante.store.writer import Tx
 
 
@@ -32,6 +34,8 @@ class NewBal(msgspec.Struct, frozen=True, kw_only=True):
     rpps: str | None = None
     adeli: str | None = None
     finess: str | None = None
+    siret: str | None = None
+    responsable: str = ""
     nom: str = ""
     prenom: str = ""
     profession: str | None = None
@@ -41,7 +45,9 @@ class NewBal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bal(msgspec.Struct, frozen=True):
-    """A bal as of one moment. `quota_bytes` None: no limit. `motif`: why it is in its state."""
+    """A bal as of one moment. `rpps`: the professional whose it is, or who answers for a structure's; `responsable`:
+    his name as the annuaire shows it. `quota_bytes` None: no limit. `motif`: why it is in its state. `purged_us`: when
+    it became a tombstone and no more."""
 
     id: int
     address: str
@@ -50,6 +56,8 @@ class Bal(msgspec.Struct, frozen=True):
     rpps: str | None
     adeli: str | None
     finess: str | None
+    siret: str | None
+    responsable: str
     nom: str
     prenom: str
     profession: str | None
@@ -59,6 +67,7 @@ class Bal(msgspec.Struct, frozen=True):
     quota_bytes: int | None
     created_us: int
     motif: str
+    purged_us: int | None
 
     @property
     def full(self) -> bool:
@@ -72,6 +81,15 @@ class Delegation(msgspec.Struct, frozen=True):
     delegate: str
     right: str
     since_us: int
+
+
+class Lent(msgspec.Struct, frozen=True):
+    """A right that somebody has on another's bal, and that bal."""
+
+    bal_id: int
+    address: str
+    state: str
+    right: str
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,28 +110,25 @@ class Patient(msgspec.Struct, frozen=True):
     identity: Identity
 
 
-_COLUMNS = (
-    bal.c.id,
-    bal.c.locator,
-    bal.c.sealed_address,
-    bal.c.type,
-    bal.c.state,
-    bal.c.rpps,
-    bal.c.adeli,
-    bal.c.finess,
-    bal.c.nom,
-    bal.c.prenom,
-    bal.c.profession,
-    bal.c.liste_rouge,
-    bal.c.password_hash,
-    bal.c.used_bytes,
-    bal.c.quota_bytes,
-    bal.c.created_us,
-    bal.c.motif,
+_FIELDS = [name for name in Bal.__struct_fields__ if name not in ("id", "address", "type", "state")]
+BAL_COLUMNS = (
+    *(bal.c[name] for name in ("id", "locator", "sealed_address", "type", "state")),
+    *(bal.c[name] for name in _FIELDS),
 )
-_BAL = select(*_COLUMNS)
+_BAL = select(*BAL_COLUMNS)
 _BY_LOCATOR = _BAL.where(bal.c.locator.in_(bindparam("locators", expanding=True)))
 _BY_ID = _BAL.where(bal.c.id == bindparam("id"))
+_HOLDER = bal.alias("holder")
+_HIS_RPPS = case((_HOLDER.c.type == BalType.PER.value, _HOLDER.c.rpps))
+"""That of who answers for a structure opens nothing to those who sign in as the structure."""
+_LENT = Prepared(
+    select(bal.c.id, bal.c.locator, bal.c.state, delegation.c.right)
+    .select_from(_HOLDER)
+    .join(delegation, delegation.c.delegate.in_([_HOLDER.c.locator, _HIS_RPPS]))
+    .join(bal, bal.c.id == delegation.c.bal_id)
+    .where(_HOLDER.c.id == bindparam("holder"), bal.c.type != bindparam("citizen", type_=bal.c.type.type))
+    .order_by(bal.c.locator)
+)
 _ADD = insert(bal).returning(bal.c.id, sort_by_parameter_order=True)
 
 
@@ -153,6 +168,8 @@ def _values(tx: Tx, new: NewBal) -> dict[str, object]:
         "rpps": new.rpps,
         "adeli": new.adeli,
         "finess": new.finess,
+        "siret": new.siret,
+        "responsable": new.responsable,
         "nom": new.nom,
         "prenom": new.prenom,
         "profession": new.profession,
@@ -178,14 +195,14 @@ def find_bals(conn: Connection, addresses: Iterable[Address | str]) -> dict[str,
     found: dict[str, Bal] = {}
     for start in range(0, len(locators), 1000):
         for row in conn.execute(_BY_LOCATOR, {"locators": locators[start : start + 1000]}):
-            one = _bal(keys, row)
+            one = bal_of(keys, row)
             found[one.address] = one
     return found
 
 
 def get_bal(conn: Connection, bal_id: int) -> Bal | None:
     row = conn.execute(_BY_ID, {"id": bal_id}).first()
-    return _bal(keys_of(conn), row) if row else None
+    return bal_of(keys_of(conn), row) if row else None
 
 
 def list_bals(conn: Connection, type: BalType | None = None) -> list[Bal]:
@@ -194,10 +211,17 @@ def list_bals(conn: Connection, type: BalType | None = None) -> list[Bal]:
     if type is not None:
         query = query.where(bal.c.type == str(type))
     keys = keys_of(conn)
-    return [_bal(keys, row) for row in conn.execute(query)]
+    return [bal_of(keys, row) for row in conn.execute(query)]
 
 
-def _bal(keys: Keys, row: Sequence[Any]) -> Bal:
+def bals_of(conn: Connection, who: Rpps | Adeli) -> list[Bal]:
+    """The bals of a professional: his own, and those of structures that he answers for."""
+    held = bal.c.rpps if isinstance(who, Rpps) else bal.c.adeli
+    keys = keys_of(conn)
+    return [bal_of(keys, row) for row in conn.execute(_BAL.where(held == who.number).order_by(bal.c.id))]
+
+
+def bal_of(keys: Keys, row: Sequence[Any]) -> Bal:
     id_, locator, sealed, type_, state, *rest = row
     address = locator if sealed is None else keys.unseal(sealed).decode()
     return Bal(id_, address, BalType(type_), BalState(state), *rest)
@@ -214,6 +238,20 @@ def set_password_hash(tx: Tx, bal_id: int, password_hash: str | None) -> None:
 
 def set_quota(tx: Tx, bal_id: int, quota_bytes: int | None) -> None:
     _change(tx, bal_id, quota_bytes=quota_bytes)
+
+
+def set_holder(tx: Tx, bal_id: int, holder: Mapping[str, str | None]) -> None:
+    """Changes identifiers and names; which may change is the caller's question (`domain.bal.holder_faults`)."""
+    _change(tx, bal_id, **holder)
+
+
+def entomb(tx: Tx, bal_id: int) -> None:
+    """What is left is the tombstone: address, type, state, motif and dates. Its messages must be gone already."""
+    for table in (folder, subscription, credential, delegation):
+        tx.conn.execute(delete(table).where(table.c.bal_id == bal_id))
+    gone = dict.fromkeys(("rpps", "adeli", "finess", "siret", "profession", "password_hash"))
+    names = dict.fromkeys(("responsable", "nom", "prenom"), "")
+    _change(tx, bal_id, **gone, **names, liste_rouge=False, purged_us=tx.now_us)
 
 
 def _change(tx: Tx, bal_id: int, **values: object) -> None:
@@ -246,18 +284,14 @@ def delegations(conn: Connection, bal_id: int) -> list[Delegation]:
     return [Delegation(*row) for row in conn.execute(query)]
 
 
-def delegated_to(conn: Connection, delegates: Iterable[str], right: str | None = None) -> list[tuple[Bal, str]]:
-    """(bal, right) of every bal on which one of `delegates` (a holder's address and RPPS) has been given a right."""
-    query = (
-        select(delegation.c.right, *_COLUMNS)
-        .join_from(delegation, bal, delegation.c.bal_id == bal.c.id)
-        .where(delegation.c.delegate.in_(list(delegates)))
-        .order_by(bal.c.id)
-    )
-    if right is not None:
-        query = query.where(delegation.c.right == right)
-    keys = keys_of(conn)
-    return [(_bal(keys, row[1:]), row[0]) for row in conn.execute(query)]
+def lent_to(conn: Connection, bal_id: int) -> list[Lent]:
+    """What the holder of `bal_id` has been lent, under his address or his RPPS. Nobody is lent a citizen's mailbox."""
+    return [Lent(*row) for row in _LENT.rows(conn, {"holder": bal_id, "citizen": BalType.PAT.value})]
+
+
+def delegates(conn: Connection, to: str) -> list[int]:
+    """The bals whose holder a delegation to `to` (an address or an RPPS) means."""
+    return list(conn.execute(select(_HOLDER.c.id).where(or_(_HOLDER.c.locator == to, _HIS_RPPS == to))).scalars())
 
 
 def create_patient(
@@ -281,13 +315,13 @@ def patients(conn: Connection) -> list[Patient]:
 
 
 def _patients(conn: Connection, bal_id: int | None) -> list[Patient]:
-    query = select(schema.patient.c.sealed_identity, *_COLUMNS).join_from(schema.patient, bal).order_by(bal.c.id)
+    query = select(schema.patient.c.sealed_identity, *BAL_COLUMNS).join_from(schema.patient, bal).order_by(bal.c.id)
     if bal_id is not None:
         query = query.where(bal.c.id == bal_id)
     keys = keys_of(conn)
     found = []
     for row in conn.execute(query):
-        one = _bal(keys, row[1:])
+        one = bal_of(keys, row[1:])
         identity = msgspec.msgpack.decode(keys.unseal(row[0], b"patient %d" % one.id), type=Identity)
         found.append(Patient(one, identity))
     return found

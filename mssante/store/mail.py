@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, literal_column, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, select, update
 
 from mssante.domain.bal import BalState
 from mssante.domain.flags import SEEN
@@ -64,6 +64,7 @@ __all__ = [
     "append",
     "claim_recent",
     "copy",
+    "count_from",
     "create_folder",
     "delete_folder",
     "deliver",
@@ -250,6 +251,9 @@ _ENTRIES = Prepared(
     .order_by(entry.c.uid)
 )
 _ALL_ENTRIES = Prepared(select(*_ENTRY_COLUMNS).where(entry.c.folder_id == bindparam("folder")).order_by(entry.c.uid))
+_COUNT_FROM = Prepared(
+    select(func.count()).where(entry.c.folder_id == bindparam("folder"), entry.c.uid >= bindparam("first"))
+)
 _EXPUNGED = Prepared(
     select(expunged.c.uid)
     .where(expunged.c.folder_id == bindparam("folder"), expunged.c.modseq > bindparam("since"))
@@ -270,6 +274,12 @@ def entries(conn: Connection, folder_id: int, since_modseq: int = 0) -> list[Ent
     else:
         rows = _ALL_ENTRIES.rows(conn, {"folder": folder_id})
     return [_entry(row) for row in rows]
+
+
+def count_from(conn: Connection, folder_id: int, uid: int) -> int:
+    """How many entries have this uid or a greater one."""
+    ((count,),) = _COUNT_FROM.rows(conn, {"folder": folder_id, "first": uid})
+    return int(count)
 
 
 def expunged_since(conn: Connection, folder_id: int, modseq: int) -> list[int]:

@@ -1,6 +1,7 @@
 """Names that a holder is subscribed to though no folder has them any more (RFC 3501 §6.3.6, RFC 9051 §6.3.7).
 
-Always true here: a name is either that of a folder, which carries its own mark, or in this table, never both.
+Always true here: a name is either that of a folder of the bal, which carries its own mark, or in this table, never
+both. Folders of others are none of the bal's: their names are in this table.
 """
 
 from sqlalchemy import Connection, delete, insert, select
@@ -20,7 +21,13 @@ def keep_subscription(tx: Tx, folder_id: int) -> None:
     """To be called before a folder is deleted: its name stays subscribed if it was."""
     found = folder_by_id(tx.conn, folder_id)
     if found is not None and found.subscribed:
-        tx.conn.execute(insert(subscription), {"bal_id": found.bal_id, "name": found.name})
+        add_subscription(tx, found.bal_id, found.name)
+
+
+def add_subscription(tx: Tx, bal_id: int, name: str) -> None:
+    """Subscribes to a name that no folder of the bal has; twice is once."""
+    forget_subscription(tx, bal_id, name)
+    tx.conn.execute(insert(subscription), {"bal_id": bal_id, "name": name})
 
 
 def take_subscription(tx: Tx, bal_id: int, name: str, folder_id: int) -> None:

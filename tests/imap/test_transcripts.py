@@ -4,6 +4,8 @@
     @ A alice                 session A begins, signed in as alice (TLS); `@ A` begins one that is not
     @ A clear                 session A begins on the STARTTLS port, in clear
     @ deliver alice 1 2       letters 1 and 2 arrive in alice's INBOX
+    @ lend alice bob read     bob gets the right to read alice's mailbox
+    @ take alice bob read     it is taken back
     A> a1 NOOP                session A sends this line
     A> b"..."                 session A sends these octets (a Python literal), no line end added
     A< a1 OK ...              the next line that A receives; `...` stands for anything within it
@@ -20,6 +22,8 @@ from pathlib import Path
 
 import pytest
 
+from mssante.domain.address import parse_address
+from mssante.services.bals import give_right, take_right_back
 from tests.imap.made import ALICE, BOB, Line, Operator, letter
 
 PEOPLE = {"alice": ALICE, "bob": BOB}
@@ -71,6 +75,10 @@ async def _arrange(operator: Operator, sessions: dict[str, Line], words: list[st
     if words[0] == "deliver":
         for number in words[2:]:
             await operator.deliver(letter(int(number)), PEOPLE[words[1]], prepend=b"")
+        return
+    if words[0] in {"lend", "take"}:
+        change = give_right if words[0] == "lend" else take_right_back
+        await operator.store.write(change, parse_address(PEOPLE[words[1]]), PEOPLE[words[2]], words[3], "essai")
         return
     clear = words[1:] == ["clear"]
     line = await Line.connect(operator.starttls if clear else operator.tls, None if clear else operator.pki.client())

@@ -74,7 +74,7 @@ async def test_an_appended_message_is_there_and_journalled(account: Account, sto
     assert loaded.message.internal_us == 1_000_000
     [line] = [entry for entry in store.read_now(journal.entries) if entry.action.startswith("mail.")]
     assert (line.action, line.actor, line.object) == ("mail.appended", ADDRESS, ADDRESS)
-    assert line.detail == {"folder": opened.folder.id, "uid": 1}
+    assert line.detail == {"folder": opened.folder.id, "messages": 1, "first_uid": 1, "last_uid": 1}
 
 
 async def test_an_expunge_is_one_journal_line_and_takes_only_what_is_deleted_now(
@@ -96,7 +96,7 @@ async def test_an_account_reaches_its_own_folders_only(account: Account, mailbox
     with pytest.raises(MailboxRefused) as refused:
         await account.open("Secret", read_only=True)
     assert refused.value.cause is Cause.NONEXISTENT
-    assert "Secret" not in {folder.name for folder in await account.folders()}
+    assert "Secret" not in {folder.name for _, folder in await account.listed()}
 
 
 async def test_a_listing_follows_what_changed_and_never_what_did_not(
@@ -173,7 +173,7 @@ async def test_move_is_all_or_nothing(account: Account) -> None:
 
 
 async def test_folders_have_a_limit(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mssante.services.mailboxes.MAX_FOLDERS", 8)
+    monkeypatch.setattr("mssante.services.changes.MAX_FOLDERS", 8)
     await account.create("a/b")
     with pytest.raises(MailboxRefused) as refused:
         await account.create("c")

@@ -14,11 +14,12 @@ from mssante.store.accounts import (
     create_bals,
     create_patient,
     delegate,
-    delegated_to,
+    delegates,
     delegations,
     find_bal,
     find_bals,
     get_bal,
+    lent_to,
     list_bals,
     patient,
     patients,
@@ -135,9 +136,9 @@ def test_delegations(store: Store) -> None:
         ("holder@cabinet.mssante.fr", "send"),
     ]
     assert store.read_now(delegations, holder) == []
-    given = store.read_now(delegated_to, ["holder@cabinet.mssante.fr", "810001234567"])
-    assert sorted((bal.id, right) for bal, right in given) == [(shared, "read"), (shared, "send")]
-    assert [right for _, right in store.read_now(delegated_to, ["810001234567"], "send")] == []
+    assert [(one.bal_id, one.right) for one in store.read_now(lent_to, holder)] == [(shared, "send")]
+    assert store.read_now(lent_to, shared) == []
+    assert store.read_now(delegates, "holder@cabinet.mssante.fr") == [holder]
     store.write_now(withdraw, shared, "810001234567", "read")
     assert len(store.read_now(delegations, shared)) == 1
 
