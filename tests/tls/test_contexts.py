@@ -6,6 +6,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from cryptography.hazmat.primitives.serialization import (
@@ -158,31 +159,35 @@ def test_policy_of_every_context(pki: Pki) -> None:
 
 @pytest.fixture
 def slim() -> Iterator[None]:
-    before = asyncio.sslproto.SSLProtocol.max_size
+    protocol: Any = asyncio.sslproto.SSLProtocol
+    before = protocol.max_size
     slim_ssl_buffers()
     yield
-    asyncio.sslproto.SSLProtocol.max_size = before
+    protocol.max_size = before
+    del protocol._ssl_buffer, protocol._ssl_buffer_view
 
 
 @pytest.mark.usefixtures("slim")
 async def test_the_slim_buffer_takes_effect(pki: Pki) -> None:
-    """The attribute is asyncio's own affair; this is how we notice when a new Python renames it."""
+    """The attributes are asyncio's own affair; this is how we notice when a new Python renames them."""
     own, other = pki.side(pki.issue(OWN)), pki.side(pki.issue())
     received = bytearray()
     done = asyncio.Event()
-    sizes: list[int] = []
+    buffers: list[object] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        sizes.append(len(writer.transport._ssl_protocol._ssl_buffer))  # type: ignore[attr-defined]
+        protocol = writer.transport._ssl_protocol  # type: ignore[attr-defined]
+        buffers.append(protocol._ssl_buffer)
         while piece := await reader.read(1 << 20):
             received.extend(piece)
-        sizes.append(len(writer.transport._ssl_protocol._ssl_buffer))  # type: ignore[attr-defined]
+        buffers.extend((protocol._ssl_buffer, protocol._ssl_buffer_view.obj))
         writer.close()
         done.set()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=own.mx_server())
     port = server.sockets[0].getsockname()[1]
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=other.outbound(), server_hostname="localhost")
+    buffers.append(writer.transport._ssl_protocol._ssl_buffer)  # type: ignore[attr-defined]
     body = os.urandom(1 << 20)
     writer.write(body)
     await writer.drain()
@@ -191,5 +196,7 @@ async def test_the_slim_buffer_takes_effect(pki: Pki) -> None:
     await done.wait()
     server.close()
     await server.wait_closed()
-    assert sizes == [SSL_BUFFER, SSL_BUFFER]
+    assert len(buffers) == 4
+    assert len({id(each) for each in buffers}) == 1
+    assert len(cast(bytearray, buffers[0])) == SSL_BUFFER
     assert received == body
