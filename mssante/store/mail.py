@@ -46,7 +46,7 @@ from mssante.store.messages import (
     unseal_facts,
 )
 from mssante.store.prepared import Prepared
-from mssante.store.schema import bal, entry, expunged, folder, message
+from mssante.store.schema import annotation, bal, entry, expunged, folder, message
 from mssante.store.writer import Tx
 
 __all__ = [
@@ -78,6 +78,7 @@ __all__ = [
     "move",
     "rename_folder",
     "rows",
+    "saved_dates",
     "set_subscribed",
     "store_flags",
 ]
@@ -147,7 +148,7 @@ _GROW_INBOXES = Prepared(
 )
 _FILL_INBOXES = Prepared(
     insert(entry).from_select(
-        ["folder_id", "uid", "modseq", "message_id", "flags", "keywords", "internal_us"],
+        ["folder_id", "uid", "modseq", "message_id", "flags", "keywords", "internal_us", "saved_us"],
         select(
             folder.c.id,
             folder.c.uidnext - 1,
@@ -156,6 +157,7 @@ _FILL_INBOXES = Prepared(
             bindparam("flags", type_=entry.c.flags.type),
             literal_column("''"),
             bindparam("internal_us", type_=entry.c.internal_us.type),
+            bindparam("saved_us", type_=entry.c.saved_us.type),
         ).where(_INBOXES),
     )
 )
@@ -186,7 +188,8 @@ def deliver(
         still = _ACCEPTING.rows(tx.conn, {"ids": wanted, "accepting": states})
         raise BalRefused(set(wanted).difference(bal_id for (bal_id,) in still))
     grown = _GROW_INBOXES.rows(tx.conn, {"ids": wanted, "added": 1, "added_unseen": 0 if flags & SEEN else 1})
-    _FILL_INBOXES.count(tx.conn, {"ids": wanted, "message_id": message_id, "flags": flags, "internal_us": received_us})
+    filled = {"message_id": message_id, "flags": flags, "internal_us": received_us, "saved_us": tx.now_us}
+    _FILL_INBOXES.count(tx.conn, {"ids": wanted, **filled})
     for _, folder_id, _, _ in grown:
         tx.hint("folder", folder_id)
     return [Delivered(bal_id, folder_id, uidnext - 1, modseq) for bal_id, folder_id, uidnext, modseq in grown]
@@ -220,7 +223,7 @@ def _place(tx: Tx, folder_id: int, items: Sequence[tuple[int, int, str, int]], s
     _ADD_ENTRIES.many(
         tx.conn,
         [
-            _entry_values(folder_id, uid, modseq, message_id, flags, keywords, internal_us)
+            _entry_values(folder_id, uid, modseq, message_id, flags, keywords, internal_us, tx.now_us)
             for uid, (message_id, flags, keywords, internal_us) in zip(uids, items, strict=True)
         ],
     )
@@ -229,7 +232,7 @@ def _place(tx: Tx, folder_id: int, items: Sequence[tuple[int, int, str, int]], s
 
 
 def _entry_values(
-    folder_id: int, uid: int, modseq: int, message_id: int, flags: int, keywords: str, internal_us: int
+    folder_id: int, uid: int, modseq: int, message_id: int, flags: int, keywords: str, internal_us: int, saved_us: int
 ) -> dict[str, object]:
     return {
         "folder_id": folder_id,
@@ -239,6 +242,7 @@ def _entry_values(
         "flags": flags,
         "keywords": keywords,
         "internal_us": internal_us,
+        "saved_us": saved_us,
     }
 
 
@@ -253,6 +257,11 @@ _ENTRIES = Prepared(
 _ALL_ENTRIES = Prepared(select(*_ENTRY_COLUMNS).where(entry.c.folder_id == bindparam("folder")).order_by(entry.c.uid))
 _COUNT_FROM = Prepared(
     select(func.count()).where(entry.c.folder_id == bindparam("folder"), entry.c.uid >= bindparam("first"))
+)
+_SAVED = Prepared(
+    select(entry.c.uid, entry.c.saved_us).where(
+        entry.c.folder_id == bindparam("folder"), entry.c.uid.in_(bindparam("uids", expanding=True))
+    )
 )
 _EXPUNGED = Prepared(
     select(expunged.c.uid)
@@ -280,6 +289,12 @@ def count_from(conn: Connection, folder_id: int, uid: int) -> int:
     """How many entries have this uid or a greater one."""
     ((count,),) = _COUNT_FROM.rows(conn, {"folder": folder_id, "first": uid})
     return int(count)
+
+
+def saved_dates(conn: Connection, folder_id: int, uids: Sequence[int]) -> dict[int, int]:
+    """When each entry came into this folder (µs), by uid (RFC 8514)."""
+    pages = (_SAVED.rows(conn, {"folder": folder_id, "uids": some}) for some in chunks(uids))
+    return {uid: saved_us for rows in pages for uid, saved_us in rows}
 
 
 def expunged_since(conn: Connection, folder_id: int, modseq: int) -> list[int]:
@@ -449,6 +464,7 @@ def delete_folder(tx: Tx, folder_id: int) -> None:
         .all()
     )
     _discharge(tx, found.bal_id, gone)
+    tx.conn.execute(delete(annotation).where(annotation.c.folder_id == folder_id))
     tx.conn.execute(delete(folder).where(folder.c.id == folder_id))
     forget_unreferenced(tx, gone)
     tx.hint("folder", folder_id)

@@ -157,6 +157,16 @@ subscription = Table(
     Column("name", Text, primary_key=True),
 )
 
+annotation = Table(
+    "annotation",
+    metadata,
+    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("folder_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    Index(None, "folder_id"),
+)
+
 message = Table(
     "message",
     metadata,
@@ -183,6 +193,7 @@ entry = Table(
     Column("flags", Integer, nullable=False),
     Column("keywords", Text, nullable=False),
     Column("internal_us", BigInteger, nullable=False),
+    Column("saved_us", BigInteger, nullable=False, server_default="0"),
     Index(None, "folder_id", "modseq"),
     Index(None, "message_id"),
     sqlite_with_rowid=False,
