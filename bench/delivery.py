@@ -1,0 +1,558 @@
+#!/usr/bin/env python3
+"""Outbound mail and connections that bring nothing, on this machine's loopback; appends JSON lines to
+/tmp/mailbench/results/delivery.jsonl and prints them. Run by the project's interpreter: .venv/bin/python bench/delivery.py
+
+  delivery.py [--runs 3] [--scale 1.0] [--peer] SCENARIO...
+  kept     messages to one destination: sessions are kept
+  new      as many destinations as messages: a new mutual-TLS session for each
+  dead     900 destinations, then the same 900 and 100 dead ones (refuse, drop SYN, hang after the banner)
+  long     100,000 recipients in the queue: rate by tenth, memory
+  held     connections of each kind, and what one costs: idle after TLS or AUTH, half a handshake, dripping, noise
+--peer does kept, new and long with Postfix too. The queue is filled first, the time runs from the first delivery on.
+"""
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import shutil
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from mssante.config import load
+from mssante.domain.address import parse_address
+from mssante.domain.clock import SystemClock
+from mssante.mime.scanner import Scanner
+from mssante.store import Store
+from mssante.store.keys import read_master_key
+from mssante.store.mail import NewMessage, add_message
+from mssante.store.queue import QueueRecipient, enqueue
+
+HERE = Path(__file__).resolve().parent
+B = Path("/tmp/mailbench")
+OUT, RES = B / "delivery", B / "results" / "delivery.jsonl"
+MSSANTE = os.environ.get("MSSANTE", str(Path(sys.executable).parent / "mssante"))
+PORT, SINK, INSIDE = 15600, 15690, 15692
+DESTINATIONS, DEAD = 1000, 100
+SENDER, PASSWORD = "dr.bench@mss.test", "secret-of-the-bench"
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def domain(number):
+    return f"d{number:04d}.test"
+
+
+def address(number):
+    """An IP address of its own, so that the peer too sees as many destinations."""
+    return f"127.1.{number // 250}.{number % 250 + 1}"
+
+
+def body(number, size=2048):
+    head = f"From: {SENDER}\r\nTo: u@dest.test\r\nSubject: Bench {number}\r\nMessage-ID: <b-{time.time_ns()}-{number}@mss.test>\r\n"
+    head += "Date: Mon, 02 Mar 2026 10:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n"
+    return (head + "Compte-rendu de consultation, suivi et bilan.\r\n" * ((size - len(head)) // 47)).encode()
+
+
+# --- what takes the mail ---------------------------------------------------------------------------------------------
+
+
+class Sink:
+    """mailload sink, and what it told: `seen` is a list of its lines."""
+
+    def __init__(self):
+        pki = OUT / "sink" / "pki"
+        self.seen = []
+        command = [HERE / "mailload", "sink", "-p", SINK, "-C", pki / "operator.pem", "-K", pki / "operator.key", "-A", pki / "ca.pem", "--max-seconds", 3600]
+        self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.seen.append(json.loads(line))
+
+    @property
+    def recipients(self):
+        return self.seen[-1]["recipients"] if self.seen else 0
+
+    def wait(self, recipients, seconds):
+        end, last = time.time() + seconds, (0, time.time())
+        while self.recipients < recipients and time.time() < end and time.time() - last[1] < 60:
+            if self.recipients > last[0]:
+                last = (self.recipients, time.time())
+            time.sleep(0.05)
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+class DeadPeers:
+    """One address each that refuses, that drops SYN (its accept queue is full), that greets and says no more."""
+
+    def __init__(self):
+        self.open = []
+        self.hole = self._listen(0)
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                filler.connect(self.hole)
+            self.open.append(filler)
+        self.mute = self._listen(1000)
+        threading.Thread(target=self._greet, args=(self.open[-1],), daemon=True).start()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.closed = free.getsockname()
+
+    def _listen(self, backlog):
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(backlog)
+        self.open.append(listener)
+        return listener.getsockname()
+
+    def _greet(self, listener):
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = listener.accept()
+                peer.sendall(b"220 hangs\r\n")
+                self.open.append(peer)
+
+    def of(self, number):
+        return (self.closed, self.hole, self.mute)[number % 3]
+
+    def close(self):
+        for each in self.open:
+            each.close()
+
+
+# --- who sends -------------------------------------------------------------------------------------------------------
+
+
+class Ours:
+    name = "mssante"
+
+    def __init__(self):
+        self.config = OUT / "a" / "mssante.toml"
+        if not (OUT / "ok").exists():
+            shutil.rmtree(OUT, ignore_errors=True)
+            OUT.mkdir(parents=True)
+            init = [MSSANTE, "init"]
+            run(*init, OUT / "a", "--operator", "Bench", "--domain", "mss.test", "--port-base", PORT, "--dns", "127.0.0.1:9")
+            domains = [word for number in range(DESTINATIONS) for word in ("--domain", domain(number))]
+            run(*init, OUT / "sink", "--operator", "Sink", "--hostname", "sink.test", "--port-base", PORT + 20, "--join", OUT / "a", *domains)
+            run(MSSANTE, "-c", self.config, "bal", "create", SENDER, "--type", "ORG", "--finess", "750000002", "--nom", "BENCH", "--password-stdin", given=PASSWORD)
+            shutil.copytree(OUT / "a", OUT / "fresh", symlinks=True)
+            (OUT / "ok").touch()
+        shutil.rmtree(OUT / "a")
+        shutil.copytree(OUT / "fresh", OUT / "a", symlinks=True)
+
+    def route(self, dead=None):
+        lines = ["[routes]", f'"mss.test" = "127.0.0.1:{PORT}"']
+        for number in range(DESTINATIONS):
+            there = (address(number), SINK) if dead is None or number < DESTINATIONS - DEAD else dead.of(number)
+            lines.append(f'"{domain(number)}" = "{there[0]}:{there[1]}"')
+        (OUT / "a" / "espace" / "routes.toml").write_text("\n".join(lines) + "\n")
+
+    def fill(self, messages):
+        """Queues messages, each a list of destination numbers."""
+        asyncio.run(self._fill(messages))
+
+    async def _fill(self, messages):
+        settings = load(self.config)
+        store = await asyncio.to_thread(
+            lambda: Store.open(settings.store.database, settings.store.contents, read_master_key(settings.store.master_key), clock=SystemClock(), base=settings.directory)
+        )
+        expires_us = SystemClock().now_us() + 5 * 86400 * 1_000_000
+
+        async def post(number, destinations):
+            content, scanner, writer = body(number), Scanner(), store.contents.begin()
+            scanner.feed(content)
+            writer.write(content)
+            pending = writer.finish()
+            new = NewMessage(pending, SystemClock().now_us(), b"Received: by bench\r\n", scanner.finish().encode())
+            rcpts = [QueueRecipient(parse_address(f"u@{domain(each)}")) for each in destinations]
+            await store.write(lambda tx: enqueue(tx, add_message(tx, new), SENDER, rcpts, expires_us=expires_us), contents=(pending,))
+
+        for start in range(0, len(messages), 500):
+            await asyncio.gather(*(post(start + place, each) for place, each in enumerate(messages[start : start + 500])))
+        await asyncio.to_thread(store.close)
+
+    def start(self):
+        self.log = (OUT / "serve.log").open("ab")
+        self.process = subprocess.Popen([MSSANTE, "-c", str(self.config), "serve"], stdout=subprocess.PIPE, stderr=self.log, text=True)
+        assert self.process.stdout.readline().startswith("ready"), "see serve.log"
+
+    @property
+    def cpu_s(self):
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
+
+    def memory_kib(self, field="VmRSS"):
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1])
+        return 0
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()
+
+
+class Postfix:
+    """An instance of its own, on loopback; its processes' CPU by their cgroup."""
+
+    name = "postfix"
+    group = Path("/sys/fs/cgroup/cpuacct/mailbench/delivery")
+
+    def __init__(self, reuse=True):
+        self.base = base = B / "postfix-out"
+        shutil.rmtree(base, ignore_errors=True)
+        for part in ("etc", "spool", "data"):
+            (base / part).mkdir(parents=True)
+        shutil.chown(base / "data", "postfix")
+        pki = OUT / "a" / "pki"
+        for name in ("operator.pem", "operator.key", "ca.pem"):
+            shutil.copy(pki / name, base / "etc" / name)
+        (base / "etc" / "transport").write_text("".join(f"{domain(n)} smtp:[{address(n)}]:{SINK}\n" for n in range(DESTINATIONS)))
+        (base / "etc" / "main.cf").write_text(f"""compatibility_level = 3.6
+config_directory = {base}/etc
+queue_directory = {base}/spool
+data_directory = {base}/data
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+mail_owner = postfix
+setgid_group = postdrop
+maillog_file = {base}/maillog
+maillog_file_prefixes = /tmp
+myhostname = mx.mss.test
+mydestination =
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+local_recipient_maps =
+smtpd_peername_lookup = no
+smtp_host_lookup = native
+transport_maps = texthash:{base}/etc/transport
+defer_transports = smtp
+smtp_tls_security_level = verify
+smtp_tls_verify_cert_match = hostname
+smtp_tls_policy_maps = static:{{verify match=sink.test}}
+smtp_tls_cert_file = {base}/etc/operator.pem
+smtp_tls_key_file = {base}/etc/operator.key
+smtp_tls_CAfile = {base}/etc/ca.pem
+smtp_tls_session_cache_database =
+smtp_tls_connection_reuse = {'yes' if reuse else 'no'}
+default_process_limit = 100
+""")
+        master = Path("/usr/share/postfix/master.cf.dist").read_text().splitlines()
+        lines = [f"127.0.0.1:{INSIDE} inet n - n - - smtpd" if line.startswith("smtp      inet") else line for line in master]
+        for place, line in enumerate(lines):
+            words = line.split()
+            if len(words) >= 8 and not line[0].isspace() and line[0] != "#":
+                words[4] = "n"
+                lines[place] = " ".join(words)
+        lines.append("tlsproxy unix - - n - 0 tlsproxy")
+        (base / "etc" / "master.cf").write_text("\n".join(lines) + "\n")
+        for name in ("dynamicmaps.cf",):
+            if Path("/etc/postfix", name).exists():
+                shutil.copy(f"/etc/postfix/{name}", base / "etc" / name)
+        self.group.mkdir(parents=True, exist_ok=True)
+        in_group = f'echo $$ > {self.group}/cgroup.procs; exec postfix -c {base}/etc start'
+        subprocess.run(["sh", "-c", in_group], check=True, capture_output=True)
+
+    def route(self, dead=None):
+        pass
+
+    def fill(self, messages):
+        """By its own SMTP door, one session; transports are deferred meanwhile."""
+        import smtplib
+
+        def post(part):
+            with smtplib.SMTP("127.0.0.1", INSIDE) as smtp:
+                for number, destinations in part:
+                    smtp.sendmail(SENDER, [f"u@{domain(each)}" for each in destinations], body(number))
+
+        numbered = list(enumerate(messages))
+        threads = [threading.Thread(target=post, args=(numbered[start::4],)) for start in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        while any((self.base / "spool" / part).exists() and any(f for _, _, f in os.walk(self.base / "spool" / part)) for part in ("incoming", "active")):
+            time.sleep(0.2)
+
+    def start(self):
+        run("postconf", "-c", self.base / "etc", "-e", "defer_transports=")
+        run("postfix", "-c", self.base / "etc", "reload")
+        run("postqueue", "-c", self.base / "etc", "-f")
+
+    @property
+    def cpu_s(self):
+        return int((self.group / "cpuacct.usage").read_text()) / 1e9
+
+    def memory_kib(self, field=""):
+        total = 0
+        for pid in (self.group / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        total += int(line.split()[1])
+        return total
+
+    def stop(self):
+        run("postfix", "-c", self.base / "etc", "stop")
+
+
+def run(*words, given=""):
+    done = subprocess.run([str(word) for word in words], input=given, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, words))[:200]}: {done.stderr}")
+
+
+# --- scenarios -------------------------------------------------------------------------------------------------------
+
+
+def tell(**figures):
+    figures["at"] = time.strftime("%F %T")
+    figures["load1"] = os.getloadavg()[0]
+    RES.parent.mkdir(parents=True, exist_ok=True)
+    with RES.open("a") as out:
+        out.write(json.dumps(figures) + "\n")
+    print(json.dumps(figures), flush=True)
+
+
+def drain(scenario, case, sender, messages, *, dead=None, seconds=600, expected=None):
+    """Fills, starts, waits until the sink has all that can arrive, tells."""
+    sink = Sink()
+    try:
+        sender.route(dead)
+        sender.fill(messages)
+        cpu0 = sender.cpu_s if isinstance(sender, Postfix) else 0.0
+        sender.start()
+        if not cpu0:
+            cpu0 = sender.cpu_s
+        memory0 = peak = sender.memory_kib()
+        begun = time.monotonic()
+        expected = expected or sum(map(len, messages))
+        watching = threading.Event()
+
+        def watch():
+            nonlocal peak
+            while not watching.wait(0.5):
+                peak = max(peak, sender.memory_kib())
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        sink.wait(expected, seconds)
+        cpu = sender.cpu_s - cpu0
+        watching.set()
+        watcher.join()
+        seen = [(each["t"] - begun, each["recipients"]) for each in sink.seen]
+        took = seen[-1][0]
+        marks = [next((t for t, n in seen if n >= expected * part / 10), float("nan")) for part in range(1, 11)]
+        first = next((t for t, n in seen if n), float("nan"))
+        last = sink.seen[-1]
+        tell(
+            scenario=scenario, case=case, server=sender.name, recipients=last["recipients"], expected=expected, duplicates=last["duplicates"],
+            sessions=last["sessions"], first_s=round(first, 2), seconds=round(took, 2), per_s=round(last["recipients"] / (took - first or 1), 1),
+            cpu_ms_each=round(cpu * 1000 / max(1, last["recipients"]), 3), at_90_s=round(marks[8], 2),
+            by_tenth=[round(expected / 10 / max(0.001, b - a), 1) for a, b in zip([first, *marks], marks)],
+            memory_start_mb=round(memory0 / 1024, 1), memory_peak_mb=round(peak / 1024, 1),
+        )  # fmt: skip
+    finally:
+        sender.stop()
+        sink.close()
+
+
+def each_sender(a, scenario, case, messages, **more):
+    Ours()  # whose keys and names the peer borrows
+    if a.peer:
+        drain(scenario, case, Postfix(reuse=scenario != "new"), messages, **more)
+    drain(scenario, case, Ours(), messages, **more)
+
+
+def kept(a):
+    each_sender(a, "kept", "one destination", [[0]] * int(2000 * a.scale))
+
+
+def new(a):
+    each_sender(a, "new", "a destination each", [[number] for number in range(int(DESTINATIONS * min(1, a.scale)))])
+
+
+def long(a):
+    recipients = int(100_000 * a.scale)
+    messages = [[(start + place) % DESTINATIONS for place in range(10)] for start in range(0, recipients, 10)]
+    each_sender(a, "long", f"{recipients} recipients", messages, seconds=1800)
+
+
+def dead(a):
+    alive, each = DESTINATIONS - DEAD, max(1, int(5 * a.scale))
+    for case, among in (("900 destinations", alive), ("900 and 100 dead", DESTINATIONS)):
+        messages = [[number] for _ in range(each) for number in range(among - 1, -1, -1)]  # the dead ones first
+        peers = DeadPeers()
+        try:
+            drain("dead", case, Ours(), messages, dead=peers, expected=alive * each, seconds=300)
+        finally:
+            peers.close()
+
+
+# --- connections that bring nothing ----------------------------------------------------------------------------------
+
+
+class Caller:
+    """One client connection; what it does then is a method's name."""
+
+    def __init__(self, port, number, tls):
+        self.port, self.source, self.tls = port, f"127.0.0.{2 + number % 20}", tls
+
+    async def _open(self, **tls):
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(self.source, 0), **tls)
+
+    async def _say(self, line):
+        self.writer.write(line + b"\r\n")
+        while True:
+            answer = await self.reader.readline()
+            if len(answer) < 4 or answer[3:4] == b" ":
+                return answer
+
+    async def _greeted(self):
+        await self._open()
+        await self.reader.readline()
+        await self._say(b"EHLO bench.test")
+
+    async def silent(self):
+        """Connected, and nothing said."""
+        await self._open()
+        await self.reader.readline()
+
+    async def ehlo(self):
+        """EHLO in clear, then silence."""
+        await self._greeted()
+
+    async def idle(self):
+        """TLS (on the MX with a certificate), EHLO, then silence."""
+        await self._greeted()
+        await self._say(b"STARTTLS")
+        await self.writer.start_tls(self.tls, server_hostname="mx.mss.test")
+        await self._say(b"EHLO bench.test")
+
+    async def signed_in(self):
+        await self.idle()
+        answer = await self._say(b"AUTH PLAIN " + base64.b64encode(f"\0{SENDER}\0{PASSWORD}".encode()))
+        assert answer.startswith(b"235"), answer
+
+    async def half(self, part=2):
+        """STARTTLS, and the first half of a ClientHello."""
+        await self._greeted()
+        await self._say(b"STARTTLS")
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.wrap_bio(incoming, outgoing, server_hostname="mx.mss.test").do_handshake()
+        hello = outgoing.read()
+        self.writer.write(hello[: len(hello) // part])
+
+    async def hello(self):
+        """STARTTLS, a ClientHello, and no more."""
+        await self.half(1)
+
+    async def drip(self):
+        """One octet of a command at a time."""
+        await self.silent()
+        self.dripping = asyncio.create_task(self._drip())
+
+    async def _drip(self):
+        with contextlib.suppress(ConnectionError):
+            while True:
+                self.writer.write(b"N")
+                await asyncio.sleep(2)
+
+    async def long_line(self):
+        """As much of a command line as is taken, without its end."""
+        await self.idle()
+        self.writer.write(b"N" * 65536)
+
+    async def noise(self):
+        """AUTH with noise in it, twice."""
+        await self.idle()
+        for word in (os.urandom(48), b"\0nobody@mss.test\0" + os.urandom(9).hex().encode()):
+            await self._say(b"AUTH PLAIN " + base64.b64encode(word))
+
+    def close(self):
+        if hasattr(self, "dripping"):
+            self.dripping.cancel()
+        self.writer.transport.abort()
+
+
+async def hold(server, port, kind, count, tls):
+    callers = [Caller(port, number, tls) for number in range(count)]
+    for start in range(0, count, 50):
+        await asyncio.gather(*(getattr(each, kind)() for each in callers[start : start + 50]))
+    await asyncio.sleep(1)
+    memory = server.memory_kib()
+    for each in callers:
+        each.close()
+    await asyncio.sleep(1.5)
+    return memory
+
+
+async def _held(a):
+    server = Ours()
+    server.route()
+    pki = OUT / "sink" / "pki"
+    tls = ssl.create_default_context(cafile=pki / "ca.pem")
+    tls.check_hostname = False
+    tls.load_cert_chain(pki / "operator.pem", pki / "operator.key")
+    count = int(1000 * a.scale)
+    mx, submission = ("silent", "ehlo", "half", "hello", "drip", "idle", "long_line"), ("ehlo", "half", "hello", "drip", "idle", "long_line", "noise", "signed_in")
+    for port, kinds in ((PORT, mx), (PORT + 1, submission)):
+        for kind in kinds:
+            server.start()
+            try:
+                await hold(server, port, kind, 100, tls)  # what the first ones cost is not per connection
+                before = server.memory_kib()
+                cpu = server.cpu_s
+                during = await hold(server, port, kind, count, tls)
+                tell(scenario="held", case=f"{'MX' if port == PORT else 'submission'} {kind}", server="mssante", connections=count, kb_each=round((during - before) / count, 1), cpu_ms_each=round((server.cpu_s - cpu) * 1000 / count, 2), before_mb=round(before / 1024, 1), after_mb=round(server.memory_kib() / 1024, 1))  # fmt: skip
+            finally:
+                server.stop()
+
+
+def held(a):
+    asyncio.run(_held(a))
+
+
+def report():
+    rows = [json.loads(line) for line in RES.open()]
+    print("| scenario | case | server | runs | a second | CPU ms each | sessions | lost/dup | by tenth | memory MB |\n|---|---|---|---|---|---|---|---|---|---|")
+    for key in dict.fromkeys((r["scenario"], r["case"], r["server"]) for r in rows if r["scenario"] != "held"):
+        rs = [r for r in rows if (r["scenario"], r["case"], r["server"]) == key]
+        mid = lambda name: statistics.median(r[name] for r in rs)
+        print(f"| {' | '.join(key)} | {len(rs)} | {mid('per_s'):.0f} | {mid('cpu_ms_each'):.2f} | {mid('sessions'):.0f} | {sum(r['expected'] - r['recipients'] for r in rs)}/{sum(r['duplicates'] for r in rs)} | {' '.join(f'{t:.0f}' for t in rs[-1]['by_tenth'])} | {mid('memory_start_mb'):.0f} to {mid('memory_peak_mb'):.0f} |")
+    print("\n| held | KB each | CPU ms each |\n|---|---|---|")
+    for case in dict.fromkeys(r["case"] for r in rows if r["scenario"] == "held"):
+        rs = [r for r in rows if r["case"] == case]
+        print(f"| {case} | {statistics.median(r['kb_each'] for r in rs)} | {statistics.median(r['cpu_ms_each'] for r in rs)} |")
+
+
+if __name__ == "__main__":
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("scenarios", nargs="+", choices=("kept", "new", "dead", "long", "held", "report"))
+    p.add_argument("--runs", type=int, default=1)
+    p.add_argument("--scale", type=float, default=1.0)
+    p.add_argument("--peer", action="store_true")
+    a = p.parse_args()
+    subprocess.run(["make", "-s", "-C", HERE, "mailload"], check=True)
+    for _ in range(a.runs):
+        for each in a.scenarios:
+            report() if each == "report" else globals()[each](a)
