@@ -52,6 +52,7 @@ class Kind(StrEnum):
     EMAILID = "EMAILID"
     THREADID = "THREADID"
     PREVIEW = "PREVIEW"
+    SAVEDATE = "SAVEDATE"
     BINARY = "BINARY[]"
     BINARY_SIZE = "BINARY.SIZE[]"
 
@@ -72,7 +73,7 @@ def _plain(kind: Kind) -> Item:
 
 
 _PLAIN: Final = {kind.encode("ascii"): _plain(kind) for kind in Kind if not kind.endswith("[]")}
-FLAGS, UID, MODSEQ = _PLAIN[b"FLAGS"], _PLAIN[b"UID"], _PLAIN[b"MODSEQ"]
+FLAGS, UID, MODSEQ, SAVEDATE = (_PLAIN[name] for name in (b"FLAGS", b"UID", b"MODSEQ", b"SAVEDATE"))
 _LAZY_PREVIEW: Final = Item(Kind.PREVIEW, b"PREVIEW", lazy=True)
 _RFC822: Final = {
     b"RFC822": Item(Kind.SECTION, b"RFC822", Section(), None, True),

@@ -33,6 +33,7 @@ from imap.search_keys import (
     ObjectId,
     Or,
     Recent,
+    Saved,
     Size,
     When,
     Within,
@@ -78,16 +79,16 @@ def cost(key: Key) -> Cost:
     return Cost.VIEW
 
 
-def asks_modseq(key: Key) -> bool:
-    """Whether a MODSEQ key is in it (RFC 7162 §3.1.5)."""
+def asks(key: Key, kind: type[Key]) -> bool:
+    """Whether a key of this kind is in it."""
     match key:
         case And(keys):
-            return any(map(asks_modseq, keys))
+            return any(asks(one, kind) for one in keys)
         case Or(first, second):
-            return asks_modseq(first) or asks_modseq(second)
+            return asks(first, kind) or asks(second, kind)
         case Not(inner):
-            return asks_modseq(inner)
-    return isinstance(key, ModSeq)
+            return asks(inner, kind)
+    return isinstance(key, kind)
 
 
 def fold(text: str) -> str:
@@ -99,6 +100,8 @@ async def find(view: View, own: Account, key: Key, breathe: Callable[[], Awaitab
     """Places of the messages that match, ascending. `breathe` is called between batches."""
     keys = sorted(key.keys, key=cost) if isinstance(key, And) else [key]
     cheap = [one for one in keys if cost(one) is Cost.VIEW]
+    if asks(key, Saved):
+        view.saved_on = await own.saved_dates(view.folder_id, view.listing.uids)
     places: Sequence[int] = range(len(view))
     for one in cheap:
         test = _view_test(one, view)
@@ -146,6 +149,9 @@ def _view_test(key: Key, view: View) -> Callable[[int], bool]:
             return lambda place: all(test(place) for test in tests)
         case All():
             return lambda place: True
+        case Saved(when, day):
+            dates, uids, wanted_day = view.saved_on, view.listing.uids, day.toordinal()
+            return lambda place: uids[place] in dates and _falls(dates[uids[place]], when, wanted_day)
         case ModSeq(at_least):
             return lambda place: modseqs[place] >= at_least
         case ObjectId(wanted_id):
@@ -277,7 +283,11 @@ def _on_day(key: Day, message: Message) -> bool:
         time_us = message.card.date_us + message.card.date_zone * 60_000_000
     else:
         time_us = message.internal_us
-    day, wanted = time_us // _DAY_US + _EPOCH, key.day.toordinal()
-    if key.when is When.BEFORE:
+    return _falls(time_us, key.when, key.day.toordinal())
+
+
+def _falls(time_us: int, when: When, wanted: int) -> bool:
+    day = time_us // _DAY_US + _EPOCH
+    if when is When.BEFORE:
         return day < wanted
-    return day == wanted if key.when is When.ON else day >= wanted
+    return day == wanted if when is When.ON else day >= wanted

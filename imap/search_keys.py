@@ -74,6 +74,13 @@ class Day(msgspec.Struct, frozen=True):
     sent: bool
 
 
+class Saved(msgspec.Struct, frozen=True):
+    """The day on which the message came into this folder (RFC 8514 §4.3)."""
+
+    when: When
+    day: date
+
+
 class Header(msgspec.Struct, frozen=True):
     """Substring of a field's decoded text; empty text: the field exists."""
 
@@ -107,10 +114,28 @@ class ObjectId(msgspec.Struct, frozen=True):
     id: str
 
 
-Key = All | And | Or | Not | Flag | Keyword | Recent | Numbers | Size | Day | Header | Body | ModSeq | Within | ObjectId
+Key = (
+    All
+    | And
+    | Or
+    | Not
+    | Flag
+    | Keyword
+    | Recent
+    | Numbers
+    | Size
+    | Day
+    | Saved
+    | Header
+    | Body
+    | ModSeq
+    | Within
+    | ObjectId
+)
 
 _FLAGS: Final[dict[bytes, Key]] = {
     b"ALL": All(),
+    b"SAVEDATESUPPORTED": All(),
     b"RECENT": Recent(),
     b"OLD": Not(Recent()),
     b"NEW": And((Recent(), Not(Flag(flags.SEEN)))),
@@ -199,4 +224,6 @@ def _named(lexer: Lexer, word: bytes, count: list[int]) -> Key:
     sent, when = word.startswith(b"SENT"), word.removeprefix(b"SENT")
     if when in {b"BEFORE", b"ON", b"SINCE"}:
         return Day(When(when.decode("ascii")), lexer.date(), sent)
+    if word in {b"SAVEDBEFORE", b"SAVEDON", b"SAVEDSINCE"}:
+        return Saved(When(word[5:].decode("ascii")), lexer.date())
     raise SyntaxFault("unknown search key")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from imap.lexer import SAVED, STAR, Ranges, SyntaxFault
@@ -24,7 +24,18 @@ _UNSEEN = bytes(not bits & flags.SEEN for bits in range(256))
 
 
 class View:
-    __slots__ = ("_gone", "folder_id", "keywords", "listing", "name", "read_only", "recent_from", "saved", "stale")
+    __slots__ = (
+        "_gone",
+        "folder_id",
+        "keywords",
+        "listing",
+        "name",
+        "read_only",
+        "recent_from",
+        "saved",
+        "saved_on",
+        "stale",
+    )
 
     def __init__(self, folder_id: int, name: str, listing: Listing, *, recent_from: int, read_only: bool) -> None:
         self.folder_id = folder_id
@@ -35,6 +46,7 @@ class View:
         self.stale = False  # a hint said that the folder changed
         self.keywords: set[str] = set().union(*listing.keywords.values())  # those the client was told of
         self.saved = array("I")  # UIDs that `$` stands for, ascending (RFC 5182 §2.1)
+        self.saved_on: Mapping[int, int] = {}  # save dates (µs) by UID that the running command asked for (RFC 8514)
         self._gone: set[int] = set()  # UIDs the store no longer has, not told yet
 
     def __len__(self) -> int:

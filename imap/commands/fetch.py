@@ -16,7 +16,7 @@ import msgspec
 
 from imap import responses, sections
 from imap.commands import octets
-from imap.fetch_items import FLAGS, MODSEQ, Item, Kind, Text
+from imap.fetch_items import FLAGS, MODSEQ, SAVEDATE, Item, Kind, Text
 from imap.fetch_items import UID as UID_ITEM
 from imap.lexer import Refused, SyntaxFault
 from imap.preview import preview
@@ -32,7 +32,7 @@ _CARDS_BATCH: Final = 600
 _CONTENTS_BATCH: Final = 32
 _BINARY: Final = frozenset({Kind.BINARY, Kind.BINARY_SIZE})
 _OF_HEADER: Final = frozenset({Text.HEADER, Text.FIELDS, Text.FIELDS_NOT})
-_OF_VIEW: Final = frozenset({Kind.UID, Kind.FLAGS, Kind.MODSEQ, Kind.EMAILID, Kind.THREADID})
+_OF_VIEW: Final = frozenset({Kind.UID, Kind.FLAGS, Kind.MODSEQ, Kind.EMAILID, Kind.THREADID, Kind.SAVEDATE})
 """What needs nothing but the view."""
 
 
@@ -110,6 +110,8 @@ async def fetch(session: Session, value: Fetch) -> bytes:
             present = [place for place in batch if not view.is_gone(place)]
             missing |= len(present) < len(batch)
             batch = present
+        if SAVEDATE in plan.items:
+            view.saved_on = await session.own.saved_dates(view.folder_id, view.uids_at(batch))
         if plan.message:
             missing |= not await _tell_messages(session, view, batch, plan)
         else:
@@ -142,6 +144,9 @@ def _small(view: View, place: int, item: Item) -> bytes:
         return b"MODSEQ (%d)" % listing.modseqs[place]
     if item.kind is Kind.EMAILID:
         return b"EMAILID (%b)" % responses.message_id(listing.message_ids[place])
+    if item.kind is Kind.SAVEDATE:  # RFC 8514 §4.2
+        saved_us = view.saved_on.get(listing.uids[place])
+        return b"SAVEDATE " + (b"NIL" if saved_us is None else responses.date_time(saved_us))
     if item.kind is Kind.THREADID:
         return b"THREADID NIL"  # threads are not kept (RFC 8474 §5.2)
     return b"FLAGS " + responses.flag_list(

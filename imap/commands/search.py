@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from imap.lexer import Refused, SyntaxFault
 from imap.responses import string
-from imap.search import asks_modseq, find
+from imap.search import asks, find
+from imap.search_keys import ModSeq
 from imap.session import Session
 from imap.values import Search
 from imap.view import View, compact, partial
@@ -25,7 +26,7 @@ async def search(session: Session, value: Search) -> bytes:
     if session.selected.stale:
         await session.sync(expunge=False)
     view = session.selected
-    modseq = asks_modseq(value.key)
+    modseq = asks(value.key, ModSeq)  # RFC 7162 §3.1.5
     if modseq:
         session.use_condstore()
     returns = frozenset({"ALL"}) if value.returns is None and session.rev2 else value.returns

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from imap.search import asks_modseq, find
-from imap.search_keys import Key
+from imap.search import asks, find
+from imap.search_keys import Key, ModSeq
 from imap.session import Session
 from imap.sort import Facts, by_references, by_subject, ordered, told
 from imap.values import Sort, Thread
@@ -25,7 +25,7 @@ async def sort(session: Session, value: Sort) -> bytes:
     facts = await _facts(session, await _found(session, value.key))
     places = await _aside(partial(ordered, criteria=value.criteria), facts)
     numbers = view.uids_at(places) if value.uid else [place + 1 for place in places]
-    modseqs = [view.listing.modseqs[place] for place in places] if asks_modseq(value.key) else []
+    modseqs = [view.listing.modseqs[place] for place in places] if asks(value.key, ModSeq) else []
     highest = b" (MODSEQ %d)" % max(modseqs) if modseqs else b""  # RFC 7162 §3.1.6
     session.wire.write(b"* SORT" + b"".join([b" %d" % number for number in numbers]) + highest + b"\r\n")
     return b"OK SORT completed"
@@ -50,7 +50,7 @@ async def _found(session: Session, key: Key) -> list[int]:
     if session.selected.stale:
         await session.sync(expunge=False)
     view = session.selected
-    if asks_modseq(key):
+    if asks(key, ModSeq):
         session.use_condstore()
     found = await find(view, session.own, key, session.wire.breathe)
     return [place for place in found if not view.is_gone(place)]

@@ -232,6 +232,10 @@ class Account:
         """How many of the folder's messages no session has been told of as \\Recent."""
         return await told(self._store.read(mail.count_from, folder.id, folder.recent_from))
 
+    async def saved_dates(self, folder_id: int, uids: Sequence[int]) -> dict[int, int]:
+        """When each message came into the folder (µs), by uid; without those that are gone."""
+        return await told(self._store.read(mail.saved_dates, folder_id, uids))
+
     async def expunged_since(self, folder_id: int, modseq: int) -> list[int]:
         """UIDs expunged after `modseq`, ascending (RFC 7162 §3.2.10)."""
         return await told(self._store.read(mail.expunged_since, folder_id, modseq))
