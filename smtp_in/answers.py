@@ -11,12 +11,21 @@ from types import MappingProxyType
 from typing import Final
 
 from mssante.domain.replies import OK as REPLY_OK
-from mssante.domain.replies import REPLIES
-from mssante.domain.verdict import Rule
+from mssante.domain.replies import REPLIES, reply_for
+from mssante.domain.verdict import Defer, Refuse, Rule
 
 REFUSALS: Final[Mapping[Rule, bytes]] = MappingProxyType(
     {rule: f"{reply}\r\n".encode("ascii") for rule, reply in REPLIES.items()}
 )
+
+
+def refusal(verdict: Refuse | Defer) -> bytes:
+    """The line for a verdict that is not a yes."""
+    if isinstance(verdict, Refuse) and verdict.named:
+        return f"{reply_for(verdict)}\r\n".encode("ascii")
+    return REFUSALS[verdict.rule]
+
+
 OK: Final = f"{REPLY_OK}\r\n".encode("ascii")
 
 SENDER_OK: Final = b"250 2.1.0 Expediteur accepte\r\n"

@@ -32,6 +32,7 @@ from smtp_in.answers import (
     REFUSALS,
     SENDER_OK,
     SIGNED_IN,
+    refusal,
 )
 from smtp_in.body import Body, Chunks
 from smtp_in.grammar import CommandFault
@@ -253,7 +254,7 @@ class Dialogue:
         self._log.info(
             "smtp_in.refused", stage=stage, rule=str(verdict.rule), reason=without_ins(verdict.reason), **known
         )
-        return REFUSALS[verdict.rule]
+        return refusal(verdict)
 
     def _trace(self) -> Trace:
         """RFC 5321 §4.4, with the protocol names of RFC 3848 and RFC 6531 §4.3."""

@@ -1,16 +1,17 @@
 """The words for each refusal: one table, `Rule` → SMTP reply.
 
 What must always hold: every `Rule` has its reply; the text is French, printable ASCII, says what is wrong and then
-what to do, and never carries anything of the message, the account or an exception (RFC 5321 §4.2; enhanced codes of
-RFC 3463 and RFC 2034). The codes are those of the operator's published table.
+what to do, and never carries anything of the account or an exception, and of the message at most the name of the
+document at fault, after the words of the table (RFC 5321 §4.2; enhanced codes of RFC 3463 and RFC 2034). The codes
+are those of the operator's published table.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from mssante.domain.verdict import Accept, Rule, Verdict
+from mssante.domain.verdict import Accept, Refuse, Rule, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,10 @@ REPLIES: Final[Mapping[Rule, Reply]] = MappingProxyType(
             554, "5.5.3", "Trop de destinataires, aucun ne recoit ce message ; reduisez leur nombre"
         ),
         Rule.RECIPIENTS_NONE: Reply(554, "5.5.1", "Aucun destinataire accepte ; corrigez les adresses"),
+        Rule.RECIPIENTS_SPLIT: Reply(
+            554, "5.5.3", "Ce message est deja parti vers trop de destinataires ; l'envoi en nombre est proscrit"
+        ),
+        Rule.RECIPIENTS_ONE_USAGER: Reply(550, "5.7.1", "Un seul usager par message ; ecrivez a chacun separement"),
         Rule.EXCHANGE_NOT_OPENED: Reply(
             550, "5.7.1", "Ce professionnel ne vous a pas ecrit ; attendez qu'il ouvre l'echange"
         ),
@@ -108,6 +113,12 @@ REPLIES: Final[Mapping[Rule, Reply]] = MappingProxyType(
         ),
         Rule.MESSAGE_LOOP: Reply(554, "5.4.6", "Le message tourne en rond ; verifiez les renvois automatiques"),
         Rule.MESSAGE_VIRUS: Reply(550, "5.7.1", "Contenu malveillant detecte ; analysez votre poste et vos fichiers"),
+        Rule.DOCUMENT_OTHER_PATIENT: Reply(
+            550, "5.7.1", "Document d'un autre patient que le destinataire ; verifiez l'un et l'autre"
+        ),
+        Rule.DOCUMENT_UNREADABLE: Reply(
+            550, "5.6.0", "Document dont le patient ne peut etre verifie ; refaites l'archive IHE_XDM"
+        ),
         Rule.DKIM_FAILED: Reply(550, "5.7.20", "Signature DKIM non valide ; verifiez-la et la cle du domaine"),
         Rule.DKIM_UNKNOWN: Reply(451, "4.4.3", "Cle DKIM impossible a obtenir du DNS ; reessayez plus tard"),
         Rule.ANTIVIRUS_UNAVAILABLE: Reply(451, "4.7.1", "Analyse antivirus indisponible ; reessayez plus tard"),
@@ -120,4 +131,8 @@ REPLIES: Final[Mapping[Rule, Reply]] = MappingProxyType(
 
 def reply_for(verdict: Verdict) -> Reply:
     """The public answer to a verdict; the private reason stays behind."""
-    return OK if isinstance(verdict, Accept) else REPLIES[verdict.rule]
+    if isinstance(verdict, Accept):
+        return OK
+    reply = REPLIES[verdict.rule]
+    named = verdict.named if isinstance(verdict, Refuse) else ""
+    return replace(reply, text=f"{reply.text} : {named}") if named else reply

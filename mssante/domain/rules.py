@@ -161,6 +161,24 @@ def recipient_has_room(transaction: Transaction, recipient: Recipient) -> Verdic
     return Defer(Rule.RECIPIENT_FULL, "over quota") if recipient.local and recipient.full else None
 
 
+def one_usager(transaction: Transaction, recipient: Recipient) -> Verdict | None:
+    """``recipients.one_usager``. RCPT, submission. Source: ECO.2.1.1 (one usager per message), facts 3.2.
+
+    Professionals in copy are allowed (facts 4.1); a second patient would read the address, hence the INS, of the first.
+    """
+    if transaction.speaker.edge is not Edge.SUBMISSION or not transaction.charter.one_usager:
+        return None
+    if not _is_usager(recipient) or transaction.names(recipient.address):
+        return None
+    if any(_is_usager(accepted) for accepted in transaction.recipients):
+        return Refuse(Rule.RECIPIENTS_ONE_USAGER, "a second patient")
+    return None
+
+
+def _is_usager(recipient: Recipient) -> bool:
+    return recipient.patient_domain and recipient.address.local[:1].isdigit()
+
+
 # --- DATA
 
 
@@ -261,6 +279,7 @@ RCPT_RULES: Final[tuple[Callable[[Transaction, Recipient], Verdict | None], ...]
     patient_not_to_patient,
     patient_in_open_exchange,
     recipient_ins,
+    one_usager,
     recipient_receives,
     recipient_has_room,
 )

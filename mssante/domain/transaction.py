@@ -40,6 +40,8 @@ class Charter:
     """Whether From on the MX must be of the envelope sender's domain or of one listed with the certificate."""
     max_received: int = 30
     """Received fields of one message; more of them are a loop."""
+    one_usager: bool = True
+    """Whether a holder's message goes to one patient at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ class Rule(StrEnum):
     RECIPIENTS_TOO_MANY = "recipients.too_many"
     RECIPIENTS_TOO_MANY_MESSAGE = "recipients.too_many_message"
     RECIPIENTS_NONE = "recipients.none"
+    RECIPIENTS_SPLIT = "recipients.split"
+    RECIPIENTS_ONE_USAGER = "recipients.one_usager"
     EXCHANGE_NOT_OPENED = "exchange.not_opened"
     EXCHANGE_ENDED = "exchange.ended"
     EXCHANGE_PATIENT_TO_PATIENT = "exchange.patient_to_patient"
@@ -59,6 +61,8 @@ class Rule(StrEnum):
     MESSAGE_CONTENT = "message.content"
     MESSAGE_LOOP = "message.loop"
     MESSAGE_VIRUS = "message.virus"
+    DOCUMENT_OTHER_PATIENT = "document.other_patient"
+    DOCUMENT_UNREADABLE = "document.unreadable"
     DKIM_FAILED = "message.dkim"
     DKIM_UNKNOWN = "message.dkim_unknown"
     ANTIVIRUS_UNAVAILABLE = "antivirus.unavailable"
@@ -80,6 +84,9 @@ class Refuse:
     rule: Rule
     reason: str = ""
     """Private, for the log."""
+    named: str = ""
+    """Public: what the answer is about, printable ASCII. Never for the log: the name of a document may say whose it
+    is."""
 
 
 @dataclass(frozen=True, slots=True)

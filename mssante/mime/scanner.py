@@ -12,7 +12,7 @@ What must always hold:
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from mssante.mime import imap_text
 from mssante.mime.card import LEAF, MESSAGE, MULTIPART, Card, Part
@@ -115,11 +115,21 @@ class _Open:
         self.structures: list[bytes] = []
 
 
+class Digest(Protocol):
+    """A hash under way, as `hashlib` has them."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None: ...
+
+
 class Scanner:
     """Reads one message: `feed` its octets in any pieces, then `finish` for its card."""
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: Limits = DEFAULT_LIMITS, text: Digest | None = None) -> None:
+        """`text` takes the octets of all parts in their order, without headers and boundaries: two sendings of one
+        text have it alike, whatever their mail program puts around it."""
         self._limits = limits
+        self._text = text
+        self._told = 0  # the text is told, or is none, up to this offset
         self._buffer = bytearray()
         self._base = 0  # offset of the buffer's first octet
         self._position = 0  # the current header starts here, or the body is searched from here
@@ -149,6 +159,7 @@ class Scanner:
         self._advance(final=True)
         size = self._base + len(self._buffer)
         self._count_to(size)
+        self._tell_to(size)
         root = self._stack[0]
         fields = root.fields
         part, structure = self._close(0, size)
@@ -175,6 +186,8 @@ class Scanner:
         spent = self._position - 2 - self._base
         if spent > 0:
             self._count_to(self._position - 2)
+            if self._state == self._body:
+                self._tell_to(self._position - 2)
             del self._buffer[:spent]
             self._base += spent
 
@@ -223,9 +236,10 @@ class Scanner:
             return False
         buffer, base, hit = self._buffer, self._base, multipart.hit
         self._count_to(hit)
+        self._tell_to(hit)
         with_cr = hit > base and buffer[hit - 1 - base] == _CR
         self._close(self._stack.index(multipart) + 1, hit - 1 if with_cr else hit)
-        after = hit + len(multipart.delimiter)
+        self._told = after = hit + len(multipart.delimiter)
         self._position = after
         if buffer.startswith(b"--", after - base) or self._full():
             multipart.delimiter = b""  # what follows is its epilogue
@@ -258,6 +272,7 @@ class Scanner:
         """Read the header block that ends at `body_start`, and start on the body."""
         current = self._stack[-1]
         current.body_start = body_start
+        self._told = max(self._told, body_start)
         header = bytes(self._buffer[current.header_start - self._base : body_start - self._base])
         current.fields = fields = split_fields(header, _MESSAGE_FIELDS if current.is_message else _PART_FIELDS)
         if current.is_message:
@@ -323,6 +338,11 @@ class Scanner:
                 base = self._base
                 self._lines += self._buffer.count(b"\n", self._counted - base, offset - base)
             self._counted = offset
+
+    def _tell_to(self, offset: int) -> None:
+        if self._text is not None and offset > self._told:
+            self._text.update(self._buffer[self._told - self._base : offset - self._base])
+            self._told = offset
 
     def _close(self, depth: int, end: int) -> tuple[Part, bytes]:
         """End all parts from `depth` inwards at `end`; the outermost of them and its BODYSTRUCTURE."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from xml.parsers import expat
 
+from mssante.domain.documents import Document
 from mssante.mime.card import LEAF, Card, Part
 from mssante.mime.content import parse_content_type, parse_disposition, parse_encoding
 from mssante.mime.headers import decode_text, split_fields
@@ -54,18 +55,6 @@ _FIELDS: Final = frozenset({b"content-type", b"content-disposition", b"content-t
 _END: Final = struct.Struct("<4s4H2LH")
 _ENTRY: Final = struct.Struct("<4s6H3L5H2L")
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One document that names its patient, or should."""
-
-    name: str
-    """The attachment's, and the place within when it is an archive. As its sender wrote it."""
-    matricules: frozenset[str] = frozenset()
-    """Upper-case INS matricules, 15 characters as a rule; none when it names its patient otherwise, or nobody."""
-    fault: str = ""
-    """Why its patient cannot be told, in English, for the log."""
 
 
 class _Unreadable(Exception):

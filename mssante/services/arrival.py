@@ -11,6 +11,7 @@ Always true here:
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ from email.utils import formatdate
 from mssante.domain.clock import Clock
 from mssante.domain.dsn import DEFAULT, Notify, Outcome, notice_due, parse_notify
 from mssante.domain.exchange import patient_may_write
+from mssante.domain.mass import Limits
 from mssante.domain.rules import decide_data
 from mssante.domain.transaction import Edge, HeaderFacts
-from mssante.domain.verdict import ACCEPT, Accept, Defer, Refuse, Rule, Verdict
+from mssante.domain.verdict import Accept, Defer, Refuse, Rule, Verdict
 from mssante.mime.authentication_results import without_forged_results
+from mssante.mime.card import Card
 from mssante.mime.dkim import BodyHash, DkimResult, SigningKey, Verifier, auth_results, sign
 from mssante.mime.dkim import Outcome as DkimOutcome
 from mssante.mime.headers import begins_with_continuation, header_facts, header_fields
@@ -31,6 +34,8 @@ from mssante.mime.reports import MOST_OCTETS, Report, read_report
 from mssante.mime.scanner import DEFAULT_LIMITS, HeaderTooLarge, Scanner
 from mssante.services.accounts import sends_as_now
 from mssante.services.antivirus import PIECE, Antivirus
+from mssante.services.guard import Guard
+from mssante.services.mass import LEAST_TEXT, Watch, one_text_too_many, sending_of, signal_split
 from mssante.services.notices import Notices, PreparedNotice, tell
 from mssante.services.reports import record_report
 from mssante.services.resolver import DnsBroken, DnsError, Resolver
@@ -76,6 +81,9 @@ class _Commit:
     expires_us: int
     notice: PreparedNotice | None
     report: Report | None
+    text: bytes
+    """Digest of what the reader reads; empty when it is too short to be counted."""
+    limits: Limits
 
 
 Listing = Callable[[MailTransaction, HeaderFacts], HeaderFacts]
@@ -99,10 +107,14 @@ class Intake:
         domains: frozenset[str] = frozenset(),
         refuse_dkim: bool = False,
         antivirus: Antivirus | None = None,
+        guard: Guard | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.store, self.resolver, self.clock = store, resolver, clock
         self.hostname, self.sign, self.verify, self.queue_lifetime_us = hostname, sign, verify, queue_lifetime_us
         self.refuse_dkim, self.antivirus = refuse_dkim, antivirus
+        self.guard = guard or Guard(store)
+        self.watch = watch or Watch(store, Limits())
         self.own_names = domains | {hostname}
         self.notices = Notices(store, hostname=hostname, domains=domains)
         self.accepted = 0
@@ -117,7 +129,8 @@ class Arrival:
     def __init__(self, intake: Intake, transaction: MailTransaction, trace: Trace, listing: Listing) -> None:
         self._intake, self._transaction, self._trace, self._listing = intake, transaction, trace, listing
         self._id = secrets.token_hex(8)
-        self._scanner = Scanner()
+        self._text = hashlib.blake2b(digest_size=16)
+        self._scanner = Scanner(text=self._text)
         self._writer = intake.store.contents.begin()
         self._size = 0
         self._gathered = bytearray()
@@ -170,6 +183,8 @@ class Arrival:
         try:
             return await self._finish()
         except ArrivalRefused as refused:
+            if refused.verdict.rule is Rule.RECIPIENTS_SPLIT:
+                await self._intake.store.write(signal_split, str(self._transaction.sender))
             return refused.verdict
         except StoreError as fault:
             return _storage(fault)
@@ -189,24 +204,30 @@ class Arrival:
         prepend = await self._prepend(headers, now_us)
         written, notice = self._notice(now_us)
         pending = self._writer.finish()
-        verdict = await self._scan(pending)
+        verdict = await self._examine(card, pending)
         if not isinstance(verdict, Accept):
             return verdict
         message = NewMessage(pending, now_us, prepend, card.encode())
         expires_us = now_us + intake.queue_lifetime_us
-        commit = _Commit(self._id, self._transaction, message, headers, expires_us, notice, self._report())
+        text = self._text.digest() if card.size - card.header_length >= LEAST_TEXT else b""
+        limits = intake.watch.limits
+        commit = _Commit(
+            self._id, self._transaction, message, headers, expires_us, notice, self._report(), text, limits
+        )
         stored = await intake.store.write(_accept, commit, contents=(pending, *written))
         intake.accepted += 1
+        if (sending := sending_of(self._transaction)) is not None:
+            intake.watch.note(sending)
         return stored
 
-    async def _scan(self, pending: PendingContent) -> Verdict:
-        """The antivirus reads what was written, not what comes in: how fast it is does not hold the sender up, and what
-        is refused for another reason never gets there."""
-        if self._intake.antivirus is None:
-            return ACCEPT
+    async def _examine(self, card: Card, pending: PendingContent) -> Verdict:
+        """The guard and the antivirus read what was written, not what comes in: how fast they are does not hold the
+        sender up, and what is refused for another reason never gets there."""
         verdict: Verdict | None = None
         try:
-            verdict = await self._intake.antivirus.examine(_pieces(pending))
+            verdict = await self._intake.guard.examine(self._transaction, card, pending)
+            if isinstance(verdict, Accept) and self._intake.antivirus is not None:
+                verdict = await self._intake.antivirus.examine(_pieces(pending))
             return verdict
         finally:
             if not isinstance(verdict, Accept):
@@ -379,6 +400,11 @@ def _accept(tx: Tx, commit: _Commit) -> Stored:
             known = exchange(tx.conn, str(address), sender)
             if not patient_may_write(known.state if known else None):
                 raise ArrivalRefused(Refuse(Rule.EXCHANGE_ENDED, "ended between RCPT and DATA"))
+    sending = sending_of(mail) if commit.text else None
+    if sending is not None and (split := one_text_too_many(tx, sending, commit.text, commit.limits)) is not None:
+        if holder is not None:
+            raise ArrivalRefused(split)
+        signal_split(tx, sending.sender)  # of another operator's user we see our own share only
     message_id = add_message(tx, commit.message)
     local = [recipient.bal_id for recipient in mail.recipients.values() if recipient.bal_id is not None]
     leaving = [
