@@ -12,10 +12,12 @@ import re
 from collections.abc import Iterable
 from encodings.aliases import aliases
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
+from mssante.domain.address import Address, AddressError, parse_address
 from mssante.domain.transaction import HeaderFacts
-from mssante.mime.addresses import author_addresses
+from mssante.mime.addresses import author_addresses, parse_addresses
 
 MAX_REFERENCES: Final = 100
 """Message identifiers kept of one References field, the newest."""
@@ -23,6 +25,8 @@ MAX_REFERENCES: Final = 100
 _FACTS: Final = frozenset(
     {b"subject", b"x-mss-mes", b"from", b"sender", b"message-id", b"references", b"in-reply-to", b"received"}
 )
+_ANSWERED: Final = frozenset({b"reply-to", b"to", b"cc"})
+MAX_NAMED: Final = 100
 _MESSAGE_ID: Final = re.compile(rb"<[^<>\s]++>")
 _ENCODED_WORD: Final = re.compile(rb"=\?([^?*\s]++)(?:\*[^?\s]*+)?\?([bBqQ])\?([^?]*+)\?=")
 _ESCAPED: Final = re.compile(rb"=([0-9A-Fa-f]{2})")
@@ -108,10 +112,14 @@ def _word_octets(base64: bool, text: bytes) -> bytes:
     return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
 
 
+def codec_of(charset: str) -> str:
+    """The codec of a charset's name in lower case, UTF-8 for one that is not known or no charset."""
+    return _CODECS.get(charset.replace("-", "_"), "utf_8")
+
+
 def _decode_bytes(octets: bytes, charset: str) -> str:
-    codec = _CODECS.get(charset.replace("-", "_"), "utf_8")
     try:
-        return octets.decode(codec)
+        return octets.decode(codec_of(charset))
     except UnicodeError:
         try:
             return octets.decode("utf-8")
@@ -142,6 +150,21 @@ def header_facts(header: bytes) -> HeaderFacts:
         references=references,
         received=len(fields.get(b"received", ())),
     )
+
+
+def named_addresses(header: bytes) -> tuple[Address, ...]:
+    """Whom the reader may answer: the addresses of To, Cc and Reply-To, each once, at most `MAX_NAMED`; what is none
+    is left out."""
+    fields = split_fields(header, _ANSWERED)
+    found: dict[Address, None] = {}
+    for value in chain.from_iterable(fields.values()):
+        for one in parse_addresses(value):
+            try:
+                address = b"%b@%b" % (one.mailbox or b"", one.host or b"")
+                found[parse_address(address.decode())] = None
+            except (AddressError, UnicodeDecodeError):
+                continue
+    return tuple(found)[:MAX_NAMED]
 
 
 def _authors(fields: dict[bytes, list[bytes]], name: bytes) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ from mssante.store.messages import (
 )
 from mssante.store.prepared import Prepared
 from mssante.store.schema import annotation, bal, entry, expunged, folder, message
+from mssante.store.search_upkeep import drop_blocks
 from mssante.store.writer import Tx
 
 __all__ = [
@@ -424,10 +425,12 @@ def expunge(tx: Tx, folder_id: int, uids: Sequence[int]) -> list[int]:
         return []
     modseq = _bump(tx, folder_id, gone=len(gone), unseen_change=-sum(not flags & SEEN for _, flags, _ in gone))
     _ADD_EXPUNGED.many(tx.conn, [{"folder_id": folder_id, "modseq": modseq, "uid": uid} for uid, _, _ in gone])
+    uids = sorted(uid for uid, _, _ in gone)
+    drop_blocks(tx, folder_id, uids)
     messages = [message_id for _, _, message_id in gone]
     _discharge(tx, found.bal_id, messages)
     forget_unreferenced(tx, messages)
-    return sorted(uid for uid, _, _ in gone)
+    return uids
 
 
 def copy(tx: Tx, source: int, uids: Sequence[int], target: int) -> list[tuple[int, int]]:
