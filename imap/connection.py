@@ -19,7 +19,9 @@ import structlog
 from imap import responses
 from imap.framer import Event, Fault, Framer, Line
 from imap.session import Farewell, Session
+from mssante.services.accounts import Client
 from mssante.services.mailboxes import MailboxRefused
+from tls.certificates import peer_certificate
 
 if TYPE_CHECKING:
     from imap.server import ImapServer
@@ -55,6 +57,7 @@ class Connection(asyncio.Protocol):
         "_task",
         "_transport",
         "_waiter",
+        "client",
         "deadline",
         "encrypted",
         "framer",
@@ -79,6 +82,7 @@ class Connection(asyncio.Protocol):
         self.encrypted = False
         self.idling = False
         self.peer = ""
+        self.client = Client("", "write")
         self.deadline = 0.0
 
     # -- what asyncio calls
@@ -87,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else ""
+        self.client = Client(self.peer, "write")
         self.deadline = self._loop.time() + self._server.settings.login_seconds
         if not self._server.admit(self):
             if not self._implicit:
@@ -251,6 +256,8 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._reading = True
         self.encrypted = True
+        certificate = peer_certificate(transport.get_extra_info("ssl_object"))
+        self.client = Client(self.peer, "write", certificate)
         transport.set_write_buffer_limits(high=self._server.settings.window_octets)
 
     # -- the task

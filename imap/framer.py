@@ -25,7 +25,8 @@ class Limits(msgspec.Struct, frozen=True):
     discard: int = 0
 
 
-BEFORE_LOGIN: Final = Limits(line=8192, command=8192)
+BEFORE_LOGIN: Final = Limits(line=12_288, command=12_288)
+"""Room for a long token (RFC 4954 §4 asks as much of SMTP)."""
 
 
 class Command(msgspec.Struct, frozen=True):

@@ -7,8 +7,6 @@ Invariants:
 
 from __future__ import annotations
 
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Callable
 from enum import Enum
 from typing import Final
@@ -37,6 +35,7 @@ from imap.values import (
     Tagged,
     Value,
 )
+from mssante.services import sasl
 
 MAX_PATTERNS: Final = 100
 
@@ -89,14 +88,9 @@ def _authenticate(lexer: Lexer) -> Authenticate:
     mechanism = lexer.keyword()
     if not lexer.take(b" "):
         return Authenticate(mechanism)
-    return Authenticate(mechanism, read_base64(lexer.word()))
-
-
-def read_base64(text: bytes) -> bytes:
-    """A SASL response line; `=` is the empty initial response (RFC 4959 §3)."""
     try:
-        return b"" if text == b"=" else b64decode(text, validate=True)
-    except Base64Error:
+        return Authenticate(mechanism, sasl.decode(lexer.word()))
+    except sasl.SaslFault:
         raise SyntaxFault("response is not base64") from None
 
 

@@ -11,6 +11,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -34,7 +35,7 @@ _ALWAYS = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE"
 _SIGNED_IN = (
     f"{_ALWAYS} UIDPLUS MOVE UNSELECT SPECIAL-USE CREATE-SPECIAL-USE CHILDREN LIST-EXTENDED LIST-STATUS STATUS=SIZE"
     " CONDSTORE QRESYNC ESEARCH SEARCHRES WITHIN PARTIAL UTF8=ACCEPT MULTIAPPEND BINARY REPLACE"
-    " OBJECTID PREVIEW SORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES QUOTA QUOTA=RES-STORAGE"
+    " OBJECTID PREVIEW SAVEDATE SORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES QUOTA QUOTA=RES-STORAGE"
     " ACL RIGHTS=texk"
 )
 
@@ -91,7 +92,8 @@ class Session:
         if self.account is not None:
             return f"{_SIGNED_IN} APPENDLIMIT={self.server.settings.message_octets}"
         if self.wire.encrypted:
-            return f"{_ALWAYS} AUTH=PLAIN AUTH=LOGIN"
+            offered = self.server.accounts.mechanisms(self.wire.client)
+            return " ".join((_ALWAYS, *(f"AUTH={mechanism}" for mechanism in offered)))
         return f"{_ALWAYS} STARTTLS LOGINDISABLED"
 
     @property
@@ -154,10 +156,11 @@ class Session:
 
     async def sign_in(self, who: SignedIn) -> None:
         self.account = self.server.mailboxes.account(who.bal_id, who.address)
-        self._unwatch_bal = self.server.accounts.watch(who.bal_id, self._bal_closed)
+        accounts = self.server.accounts
+        self._unwatch_bal = accounts.watch(who.bal_id, self._bal_closed, partial(accounts.may_stay, who))
         self.wire.framer.limits = self.server.settings.signed_in
         self.wire.touch()
-        if not await self.server.accounts.may_stay(who.bal_id):  # closed before it was watched
+        if not await accounts.may_stay(who):  # closed before it was watched
             self._bal_closed()
 
     async def select(self, view: View, mail: Account) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
-from mssante.settings import PASSWORD_VARIABLE, Dkim, Section, Settings, Store
+from mssante.settings import PASSWORD_VARIABLE, Dkim, ProSanteConnect, Section, Settings, Store
 
 __all__ = ["ConfigError", "Fault", "Settings", "contradictions", "load", "sample", "sections", "settings_of"]
 
@@ -206,6 +206,7 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     if settings.dns.server and not _is_host_and_port(settings.dns.server):
         yield "dns", "server", f"{settings.dns.server!r} is not host:port, e.g. 127.0.0.1:53"
     antivirus = settings.antivirus.socket
+    yield from _connect_faults(settings.pro_sante_connect)
     if antivirus and not antivirus.startswith("/") and not _is_host_and_port(antivirus):
         yield "antivirus", "socket", f"{antivirus!r} is neither /path/of/a/socket nor host:port, e.g. 127.0.0.1:3310"
 
@@ -229,6 +230,22 @@ def _dkim_faults(dkim: Dkim) -> Iterator[tuple[str, str, str]]:
 
 
 def _fetching_faults(settings: Settings) -> Iterator[tuple[str, str, str]]:
+def _connect_faults(connect: ProSanteConnect) -> Iterator[tuple[str, str, str]]:
+    if not connect.issuer:
+        return
+    from espace_confiance.fetch import url_fault
+
+    for key, url in (("issuer", connect.issuer), ("discovery", connect.discovery or connect.issuer)):
+        if fault := url_fault(url):
+            yield "pro_sante_connect", key, f"{url!r}: {fault}"
+    if not connect.audiences:
+        yield "pro_sante_connect", "audiences", 'names no software: its client ids, or ["*"] for all that there is'
+    if connect.check == "introspection":
+        for key in ("client_id", "client_secret_file"):
+            if not getattr(connect, key):
+                yield "pro_sante_connect", key, "is needed for introspection"
+
+
     espace, tls = settings.espace_confiance, settings.tls
     if espace.url or tls.crl_urls:
         # Every command reads the configuration; only some need what this brings with it.

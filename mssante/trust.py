@@ -5,6 +5,7 @@ running service judge alike.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from espace_confiance.alarms import Alarm, certificate_alarms, crl_alarms, liste_alarms
 from espace_confiance.contact import Life
@@ -13,7 +14,11 @@ from espace_confiance.revocation import Revocation
 from espace_confiance.signer import SignerFiles
 from mssante.domain.clock import Clock
 from mssante.settings import Settings
-from tls.contexts import Contexts
+from tls.certificates import TlsError
+from tls.contexts import Contexts, https_client
+
+if TYPE_CHECKING:
+    from mssante.services.pro_sante_connect import ProSanteConnect
 
 HOUR_US = 3_600_000_000
 
@@ -21,7 +26,38 @@ HOUR_US = 3_600_000_000
 def contexts_of(settings: Settings) -> Contexts:
     """The TLS contexts. Raises TlsError naming the faulty file."""
     tls = settings.tls
-    return Contexts(tls.certificate, tls.key, tls.roots, tls.crl, crl_required=tls.crl_required)
+    return Contexts(
+        tls.certificate,
+        tls.key,
+        tls.roots,
+        tls.crl,
+        crl_required=tls.crl_required,
+        client_certificates=tls.client_certificates,
+    )
+
+
+def connect_of(settings: Settings) -> "ProSanteConnect | None":
+    """Pro Santé Connect, None when no tokens are taken. Raises TlsError naming the faulty file."""
+    said = settings.pro_sante_connect
+    if not said.issuer:
+        return None
+    from mssante.services.pro_sante_connect import Issuer, ProSanteConnect
+
+    secret = ""
+    if said.check == "introspection" and said.client_secret_file is not None:
+        try:
+            secret = said.client_secret_file.read_text("utf-8").partition("\n")[0].strip()
+        except (OSError, UnicodeDecodeError) as fault:
+            raise TlsError(f"{said.client_secret_file}: {fault}: name the file of the client's secret") from fault
+    issuer = Issuer(
+        said.issuer,
+        frozenset(said.audiences),
+        client_id=said.client_id if said.check == "introspection" else "",
+        client_secret=secret,
+        discovery=said.discovery,
+        timeout_s=said.timeout_s,
+    )
+    return ProSanteConnect(issuer, https_client(said.roots))
 
 
 def life_of(settings: Settings) -> Life:

@@ -12,7 +12,6 @@ What must always hold:
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,10 +19,13 @@ from structlog.typing import FilteringBoundLogger
 
 from mssante.domain.transaction import Edge
 from mssante.domain.verdict import Accept, Defer, Refuse, Rule
+from mssante.services import sasl
+from mssante.services.accounts import Client
 from mssante.services.arrival import Stored
 from mssante.services.reception import Reception
+from mssante.services.sasl import Ask
 from mssante.services.transaction import Caller, MailTransaction, Trace
-from smtp_in import grammar, sasl
+from smtp_in import grammar
 from smtp_in.answers import (
     AUTH_MALFORMED,
     AUTH_MECHANISM,
@@ -116,7 +118,7 @@ class Dialogue:
             if self._tls is None:
                 lines.append("STARTTLS")
             elif self._edge is Edge.SUBMISSION:
-                lines.append("AUTH " + " ".join(sasl.MECHANISMS))
+                lines.append("AUTH " + " ".join(self._reception.mechanisms(self._client)))
             lines.append("HELP")
         return "".join(f"250{' ' if line is lines[-1] else '-'}{line}\r\n" for line in lines).encode("ascii")
 
@@ -210,44 +212,31 @@ class Dialogue:
             return f"250 2.0.0 Message accepte: {outcome.id}\r\n".encode("ascii")
         return self._refused("DATA", outcome, size=incoming.size)
 
-    async def authenticate(self, argument: str, ask: Callable[[bytes], Awaitable[bytes]]) -> bytes:
+    async def authenticate(self, argument: str, ask: Ask) -> bytes:
         """AUTH (RFC 4954 §4). ``ask`` says a 334 line and gives the client's. Raises CommandFault."""
-        exchange = self._exchange(argument)
-        try:
-            challenge = next(exchange)
-            while True:
-                challenge = exchange.send(sasl.decode(await ask(sasl.encode(challenge))))
-        except StopIteration as done:
-            return await self._sign_in(done.value)
-        except sasl.SaslFault:
-            raise CommandFault(AUTH_MALFORMED) from None
-
-    def _exchange(self, argument: str) -> sasl.Exchange:
         if self._edge is not Edge.SUBMISSION:
             raise CommandFault(REFUSALS[Rule.COMMAND_UNKNOWN])
         if not self._extended or self.caller is not None:
             raise CommandFault(REFUSALS[Rule.COMMAND_ORDER])
         mechanism, _, initial = argument.partition(" ")
-        begin = sasl.MECHANISMS.get(mechanism.upper())
-        if begin is None:
+        if mechanism.upper() not in self._reception.mechanisms(self._client):
             raise CommandFault(AUTH_MECHANISM if mechanism else REFUSALS[Rule.COMMAND_ARGUMENT])
         try:
-            return begin(sasl.decode(initial.encode()) if initial else None)
+            response = sasl.decode(initial.encode()) if initial else None
+            outcome = await self._reception.authenticate(mechanism.upper(), response, ask, self._client)
         except sasl.SaslFault:
             raise CommandFault(AUTH_MALFORMED) from None
-
-    async def _sign_in(self, credentials: sasl.Credentials) -> bytes:
-        if credentials.acting_for not in ("", credentials.login):
-            # RFC 4616 §2: nobody here acts for another by name; a delegate writes from his own account.
-            outcome: Caller | Refuse | Defer = Refuse(Rule.AUTH_REFUSED, "acting for another")
-        else:
-            outcome = await self._reception.sign_in(credentials.login, credentials.password, peer=self._peer)
         if isinstance(outcome, Refuse | Defer):
             self.failed_auth += 1
-            return self._refused("AUTH", outcome, login=credentials.login)
+            return self._refused("AUTH", outcome, mechanism=mechanism)
         self.caller = outcome
-        self._log.info("smtp_in.signed_in", account=without_ins(credentials.login))
+        by = outcome.holder.by if outcome.holder is not None else ""
+        self._log.info("smtp_in.signed_in", account=outcome.name, by=by)
         return SIGNED_IN
+
+    @property
+    def _client(self) -> Client:
+        return Client(self._peer, "send", self._tls.certificate if self._tls is not None else None)
 
     def _refused(self, stage: str, verdict: Refuse | Defer, **facts: object) -> bytes:
         known = {name: without_ins(str(value)) for name, value in facts.items()}

@@ -16,7 +16,7 @@ from typing import Final
 
 from mssante.domain.address import Address, AddressError, parse_address
 from mssante.domain.verdict import Rule
-from smtp_in import sasl
+from mssante.services import sasl
 from smtp_in.answers import NEEDS_SMTPUTF8, REFUSALS
 
 LINE_LIMIT: Final = 512

@@ -295,7 +295,7 @@ class Connection(Wire, SMTP):
             raise Farewell(REFUSALS[Rule.AUTH_TOO_MANY])
 
     async def _ask(self, challenge: bytes) -> bytes:
-        self._say(challenge)
+        self._say(b"334 " + challenge + b"\r\n")
         line = await self._line(self._patience())
         if line is LineFault.BARE_LF:
             raise Farewell(REFUSALS[Rule.COMMAND_MALFORMED])

@@ -15,9 +15,9 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from mssante.domain.verdict import Rule
+from mssante.services.sasl import MAX_LINE
 from smtp_in.answers import REFUSALS
 from smtp_in.framer import Framer, LineFault
-from smtp_in.sasl import MAX_LINE
 from smtp_in.settings import SmtpInSettings
 
 UNREAD: Final = 64 * 1024

@@ -119,9 +119,22 @@ def peer_dn(ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> DN | None:
 @lru_cache(maxsize=4096)
 def operator_dn(der: bytes) -> DN | None:
     """`peer_dn` for a certificate that a handshake verified, given as DER."""
+    return _dn_for(der, ExtendedKeyUsageOID.SERVER_AUTH)
+
+
+@lru_cache(maxsize=4096)
+def organisation_dn(der: bytes) -> DN | None:
+    """The DN of the structure's software behind a certificate (DER) that a handshake verified; None when it is not of
+    the kind ORG AUTH_CLI (facts 1.3, 3.1), which is for clients only, or when its name is not whole."""
+    dn = _dn_for(der, ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
+    return dn if dn is not None and dn.complete else None
+
+
+def _dn_for(der: bytes, use: x509.ObjectIdentifier, not_use: x509.ObjectIdentifier | None = None) -> DN | None:
+    """The DN of a certificate with the extended key usage ``use`` and without ``not_use``."""
     try:
         dn = dn_of_certificate(der)
         usage = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except (DNError, ValueError, TypeError, *_ODD_EXTENSIONS):
         return None
-    return dn if ExtendedKeyUsageOID.SERVER_AUTH in usage else None
+    return dn if use in usage and not_use not in usage else None

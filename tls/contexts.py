@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -45,23 +45,29 @@ class FilesChanging(TlsError):
     """The files were being written while they were read."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    stamp: _Stamp
+class _Verifying(NamedTuple):
+    """The contexts that verify who is at the other side."""
+
     mx_server: ssl.SSLContext
     client_server: ssl.SSLContext
     outbound: ssl.SSLContext
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    stamp: _Stamp
+    strict: _Verifying
+    lenient: _Verifying | None
+    """For the time when a CRL is missing or expired and the settings accept that."""
     https_client: ssl.SSLContext
-    lenient: tuple[ssl.SSLContext, ssl.SSLContext] | None
-    """MX and outbound for the time when a CRL is missing or expired and the settings accept that."""
     certificate: CertificateFacts
     crls: tuple[CrlFacts, ...]
 
     @property
-    def without_crl(self) -> tuple[ssl.SSLContext, ssl.SSLContext] | None:
+    def verifying(self) -> _Verifying:
         # OpenSSL judges CRLs by the machine's clock, and so does this.
         now_us = time.time_ns() // 1000
-        return None if all(crl.current(now_us) for crl in self.crls) else self.lenient
+        return self.strict if self.lenient is None or all(crl.current(now_us) for crl in self.crls) else self.lenient
 
 
 class Contexts:
@@ -70,24 +76,32 @@ class Contexts:
     certificate: own certificate followed by its chain. key: its private key, not encrypted. roots: authorities trusted
     for other operators. crl: CRLs of *all* these authorities in one file, or None for no revocation check; it may be
     missing, or lack some (`crls` says so), until they have been fetched. crl_required: what is missing or expired
-    refuses; False: it does not.
+    refuses; False: it does not. client_certificates: users' software is asked for one.
     """
 
     def __init__(
-        self, certificate: Path, key: Path, roots: Path, crl: Path | None, *, crl_required: bool = True
+        self,
+        certificate: Path,
+        key: Path,
+        roots: Path,
+        crl: Path | None,
+        *,
+        crl_required: bool = True,
+        client_certificates: bool = True,
     ) -> None:
         self._certificate, self._key, self._roots, self._crl = certificate, key, roots, crl
-        self._crl_required = crl_required
+        self._crl_required, self._client_certificates = crl_required, client_certificates
         self._made = self._make(())
 
     def mx_server(self) -> ssl.SSLContext:
         """Server side between operators: the client's certificate is required and verified."""
-        lenient = self._made.without_crl
-        return lenient[0] if lenient else self._made.mx_server
+        return self._made.verifying.mx_server
 
     def client_server(self) -> ssl.SSLContext:
-        """Server side for users (submission, IMAP, portal): no client certificate is asked for."""
-        return self._made.client_server
+        """Server side for users (submission, IMAP). Software may show its certificate (ORG AUTH_CLI): it is verified as
+        between operators, and a bad one ends the handshake; whoever shows none is none the worse. Not asked for at all
+        without `client_certificates`."""
+        return self._made.verifying.client_server
 
     def outbound(self) -> ssl.SSLContext:
         """Client side between operators: presents the own certificate and verifies the server's.
@@ -95,8 +109,7 @@ class Contexts:
         The host name is not checked: the name that counts is the DN, compared by the caller with the white list
         (`peer_dn`) before MAIL. A refused client certificate shows at the first read after a TLS 1.3 handshake.
         """
-        lenient = self._made.without_crl
-        return lenient[1] if lenient else self._made.outbound
+        return self._made.verifying.outbound
 
     def https_client(self) -> ssl.SSLContext:
         """Client side towards the authority's web servers: chain and host name verified, no certificate shown.
@@ -162,25 +175,20 @@ class Contexts:
         lenient = None
         if self._crl is not None and not self._crl_required:
             accepting = unchecked(Revoked.by(crls, roots))
-            lenient = (
-                self._between_operators(ssl.PROTOCOL_TLS_SERVER, crl=False),
-                self._between_operators(ssl.PROTOCOL_TLS_CLIENT, crl=False),
-            )
+            lenient = self._verifying(crl=False)
             for context in lenient:
                 context.sslobject_class = accepting
         made = _Made(
             stamp=stamp,
-            mx_server=self._between_operators(ssl.PROTOCOL_TLS_SERVER, crl=present),
-            client_server=self._own(ssl.PROTOCOL_TLS_SERVER),
-            outbound=self._between_operators(ssl.PROTOCOL_TLS_CLIENT, crl=present),
-            https_client=self._https_client(),
+            strict=self._verifying(crl=present),
             lenient=lenient,
+            https_client=https_client(self._roots),
             certificate=facts,
             crls=states,
         )
         if not present and self._crl is not None:
             # Without a list every check ends in a refusal: that is what is wanted.
-            for context in (made.mx_server, made.outbound):
+            for context in made.strict:
                 context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
         if self._stamp() != stamp:
             raise FilesChanging(f"{self._certificate.parent}: the files changed while they were read; try again")
@@ -260,17 +268,18 @@ class Contexts:
             context.num_tickets = 0
         return context
 
-    def _https_client(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies the chain and the host's name
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(TLS12_SUITES)
-        context.load_verify_locations(self._roots)
-        return context
+    def _verifying(self, *, crl: bool) -> _Verifying:
+        asked = ssl.CERT_OPTIONAL if self._client_certificates else ssl.CERT_NONE
+        return _Verifying(
+            self._context(ssl.PROTOCOL_TLS_SERVER, ssl.CERT_REQUIRED, crl=crl),
+            self._context(ssl.PROTOCOL_TLS_SERVER, asked, crl=crl),
+            self._context(ssl.PROTOCOL_TLS_CLIENT, ssl.CERT_REQUIRED, crl=crl),
+        )
 
-    def _between_operators(self, protocol: ssl._SSLMethod, *, crl: bool) -> ssl.SSLContext:
+    def _context(self, protocol: ssl._SSLMethod, asked: ssl.VerifyMode, *, crl: bool) -> ssl.SSLContext:
         context = self._own(protocol)
         context.check_hostname = False
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = asked
         try:
             context.load_verify_locations(self._roots)
             if crl and self._crl is not None:
@@ -287,6 +296,22 @@ class _OneBuffer(threading.local):
     def __init__(self) -> None:
         self.octets = bytearray(SSL_BUFFER)
         self.view = memoryview(self.octets)
+
+
+def https_client(roots: Path | None) -> ssl.SSLContext:
+    """Client side towards web servers: chain and host name verified, no certificate shown. None: the roots of this
+    machine. Raises TlsError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies the chain and the host's name
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(TLS12_SUITES)
+    try:
+        if roots is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(roots)
+    except (ssl.SSLError, OSError) as fault:
+        raise TlsError(f"{roots}: {fault}") from fault
+    return context
 
 
 def slim_ssl_buffers() -> None:

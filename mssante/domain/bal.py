@@ -76,11 +76,11 @@ def holder_faults(
             yield f"{name}: is {had} and stays so: another holder gets another address"
 
 
-def may_open(kind: BalType, *, own: bool, lent: Collection[str], needed: Collection[str]) -> bool:
-    """Whether a professional known by his identity (Pro Santé Connect) opens a bal of this kind.
+def may_open(kind: BalType, *, own: bool, lent: Collection[str], needed: str) -> bool:
+    """Whether a professional known by his identity (Pro Santé Connect) opens a bal of this kind as its user.
 
     ``own``: it is his, or that of a structure that he answers for. ``lent``: the rights on it that were delegated to
-    him; they must be all that are ``needed`` at the door. Software (APP) comes with its certificate, a citizen never
-    with a professional's identity.
+    him, of which the door needs one: write for IMAP (who may only read finds it under Partagées/), send for submission.
+    Software (APP) comes with its certificate, and nobody with a professional's identity to a citizen's mailbox.
     """
-    return kind in (BalType.PER, BalType.ORG) and (own or set(needed) <= set(lent))
+    return kind in (BalType.PER, BalType.ORG) and (own or needed in lent)

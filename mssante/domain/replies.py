@@ -35,6 +35,9 @@ REPLIES: Final[Mapping[Rule, Reply]] = MappingProxyType(
         Rule.AUTH_REFUSED: Reply(
             535, "5.7.8", "Identifiant ou mot de passe refuse ; verifiez-les ou contactez votre operateur"
         ),
+        Rule.AUTH_MAILBOX: Reply(
+            535, "5.7.8", "Cette identite n'ouvre pas cette boite ; verifiez l'adresse ou contactez votre operateur"
+        ),
         Rule.AUTH_UNAVAILABLE: Reply(454, "4.7.0", "Authentification indisponible ; reessayez dans quelques minutes"),
         Rule.AUTH_TOO_MANY: Reply(421, "4.7.0", "Trop d'essais d'authentification ; reconnectez-vous plus tard"),
         Rule.SESSION_CLOSED: Reply(421, "4.7.0", "Compte suspendu ou clos ; contactez votre operateur"),

@@ -17,6 +17,7 @@ class Rule(StrEnum):
     TLS_REQUIRED = "session.tls_required"
     AUTH_REQUIRED = "auth.required"
     AUTH_REFUSED = "auth.refused"
+    AUTH_MAILBOX = "auth.mailbox"
     AUTH_UNAVAILABLE = "auth.unavailable"
     AUTH_TOO_MANY = "auth.too_many"
     SESSION_CLOSED = "session.account_closed"

@@ -1,24 +1,50 @@
-"""Signing in, for SMTP submission and IMAP alike.
+"""Signing in, for SMTP submission and IMAP alike: by password, by Pro Santé Connect, by certificate.
 
 Always true here: who may sign in is read from the store at each sign-in, so a closed account is refused at once; a
-session whose
-account is suspended or closed hears of it; answers do not tell which addresses exist.
+session ends when its account is suspended or closed and when what opened it is taken away (a password changed, a device
+or certificate revoked, a delegation withdrawn), but not because a token expired or its issuer is away: that is judged
+at AUTH only; answers do not tell which addresses exist.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
 
-from mssante.domain.address import Address, AddressError, parse_address
-from mssante.domain.bal import BalState, BalType
+from mssante.domain.address import AddressError, parse_address
+from mssante.domain.bal import BalState, BalType, may_open
 from mssante.domain.clock import Clock
+from mssante.domain.identifiers import Adeli, Rpps
 from mssante.domain.verdict import Defer, Refuse, Rule
+from mssante.services import sasl
 from mssante.services.passwords import Passwords
-from mssante.services.throttle import Throttle
+from mssante.services.throttle import Throttle, ThrottleLimits
 from mssante.store import Conn, Store, StoreError
-from mssante.store.accounts import Bal, find_bal, get_bal, lent_to
+from mssante.store.accounts import Bal, bals_of, delegations, find_bal, get_bal, lent_to
+from mssante.store.credentials import Kind, bals_by_mark, credentials
+from mssante.store.engines import keys_of
+from tls.certificates import organisation_dn
+from tls.names import DN
+
+if TYPE_CHECKING:
+    from mssante.services.pro_sante_connect import ProSanteConnect
+
+_UNKNOWN = Refuse(Rule.AUTH_REFUSED, "unknown login or wrong password")
+Still = Callable[[Conn], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who knocks. ``certificate``: DER, verified by the handshake. ``right``: what a delegate needs on a mailbox to
+    open it at this door."""
+
+    peer: str
+    right: str
+    certificate: bytes | None = None
 
 
 def may_sign_in(bal: Bal | None) -> bool:
@@ -37,45 +63,124 @@ class SignedIn:
     """What logs and the journal may show: never a patient's address."""
     bal_type: BalType
     addresses: frozenset[str]
+    by: str
+    """What opened the session, for the log."""
+    still: Still = field(repr=False, compare=False)
+    """Whether it would open it now, too."""
 
 
 class Accounts:
-    """Who a login and a password belong to, and whether they may still be used."""
+    """Who a proof of identity belongs to, which mailbox it opens, and whether that may still be used.
 
-    def __init__(self, store: Store, passwords: Passwords, clock: Clock, throttle: Throttle | None = None) -> None:
+    ``connect``: None when no tokens are taken."""
+
+    def __init__(
+        self,
+        store: Store,
+        passwords: Passwords,
+        clock: Clock,
+        throttle: Throttle | None = None,
+        connect: ProSanteConnect | None = None,
+    ) -> None:
         self._store = store
         self._passwords = passwords
         self._clock = clock
         self._throttle = throttle or Throttle()
+        # Tokens cannot be guessed, and many expire behind one address: only a flood is kept from their issuer.
+        self._tokens = Throttle(ThrottleLimits(per_login=1000, per_peer=1000))
+        self._connect = connect
         self._questions: set[asyncio.Future[bool]] = set()
+
+    def mechanisms(self, client: Client) -> tuple[str, ...]:
+        """The SASL mechanisms that this client may use. EXTERNAL only where there is something for it to say (RFC 4422
+        §A.1)."""
+        external = client.certificate is not None and organisation_dn(client.certificate) is not None
+        return (
+            "PLAIN",
+            "LOGIN",
+            *(sasl.BEARER if self._connect is not None else ()),
+            *(("EXTERNAL",) if external else ()),
+        )
+
+    async def authenticate(
+        self, mechanism: str, initial: bytes | None, ask: sasl.Ask, client: Client
+    ) -> SignedIn | Refuse | Defer:
+        """A whole exchange by one of `mechanisms`. Raises SaslFault, and whatever ``ask`` raises."""
+        proof = await sasl.prove(mechanism, initial, ask)
+        if isinstance(proof, sasl.Password):
+            if proof.acting_for.lower() not in ("", proof.login.lower()):
+                # RFC 4616 §2: nobody here acts for another by name; a delegate writes from his own account.
+                return Refuse(Rule.AUTH_MAILBOX, "acting for another")
+            return await self.sign_in(proof.login, proof.password, peer=client.peer)
+        if isinstance(proof, sasl.Certificate):
+            return await self._by_certificate(proof.mailbox, client)
+        outcome = await self._by_token(proof, client)
+        if isinstance(outcome, Refuse) and self._connect is not None:
+            status = "insufficient_scope" if outcome.rule is Rule.AUTH_MAILBOX else "invalid_token"
+            await sasl.tell_refused(proof, status, self._connect.issuer.document, ask)
+        return outcome
 
     async def sign_in(self, login: str, password: str, *, peer: str) -> SignedIn | Refuse | Defer:
         """``login`` is the mailbox's address, ``peer`` the client's network address (for throttling only)."""
         now_us = self._clock.now_us()
         login = login.strip().lower()
-        if self._throttle.blocked(peer, login, now_us):
-            return Defer(Rule.AUTH_TOO_MANY, f"too many failures from {peer}")
         try:
-            bal, addresses = await self._find(login)
+            bal, addresses, names = await self._store.read(_by_password, login, password)
         except StoreError as fault:
             return Defer(Rule.AUTH_UNAVAILABLE, str(fault))
-        password_hash = bal.password_hash if bal is not None else None
-        if not await self._passwords.verify(password_hash, login, password, now_us) or bal is None:
+        known = self._passwords.knows(tuple(names), login, password)
+        if self._throttle.blocked(peer, login, now_us, known=known):
+            return Defer(Rule.AUTH_TOO_MANY, f"too many failures from {peer}")
+        opened_by = await self._passwords.verify(tuple(names), login, password, now_us)
+        if opened_by is None or bal is None:
             self._throttle.failed(peer, login, now_us)
-            return Refuse(Rule.AUTH_REFUSED, "unknown login or wrong password")
+            return _UNKNOWN
         self._throttle.succeeded(peer, login)
+        return self._entered(bal, addresses, names[opened_by], partial(_password_holds, bal.id, opened_by))
+
+    async def _by_token(self, proof: sasl.Token, client: Client) -> SignedIn | Refuse | Defer:
+        now_us = self._clock.now_us()
+        if self._connect is None or self._tokens.blocked(client.peer, "", now_us):
+            return Defer(Rule.AUTH_TOO_MANY, f"too many refused tokens from {client.peer}")
+        person = await self._connect.identify(proof.token, now_us)
+        if isinstance(person, Refuse):
+            self._tokens.failed(client.peer, "", now_us)
+        if isinstance(person, Refuse | Defer):
+            return person
+        who = f"Pro Sante Connect {person.national}"
+        try:
+            bal, addresses = await self._store.read(_by_person, person, proof.mailbox, client.right)
+        except StoreError as fault:
+            return Defer(Rule.AUTH_UNAVAILABLE, str(fault))
+        if bal is None:
+            return Refuse(Rule.AUTH_MAILBOX, f"{who} opens no such mailbox, or must say which")
+        return self._entered(bal, addresses, who, partial(_person_may, bal.id, person, client.right))
+
+    async def _by_certificate(self, mailbox: str, client: Client) -> SignedIn | Refuse | Defer:
+        dn = organisation_dn(client.certificate) if client.certificate is not None else None
+        if dn is None:
+            return Refuse(Rule.AUTH_REFUSED, "no certificate of an organisation")
+        try:
+            bal, addresses = await self._store.read(_by_certificate, mark_of(dn), mailbox)
+        except StoreError as fault:
+            return Defer(Rule.AUTH_UNAVAILABLE, str(fault))
+        if bal is None:
+            return Refuse(Rule.AUTH_MAILBOX, f"certificate {dn} opens no such mailbox, or must say which")
+        return self._entered(bal, addresses, f"certificate {dn}", partial(_certificate_holds, bal.id, mark_of(dn)))
+
+    def _entered(self, bal: Bal, addresses: frozenset[str], by: str, still: Still) -> SignedIn | Refuse:
         if not may_sign_in(bal):
             return Refuse(Rule.AUTH_REFUSED, f"account is {bal.state}")
-        return SignedIn(bal.id, bal.address, self._store.keys.trace_name(bal.address), bal.type, addresses)
+        return SignedIn(bal.id, bal.address, self._store.keys.trace_name(bal.address), bal.type, addresses, by, still)
 
     def watch(
-        self, bal_id: int, on_closed: Callable[[], None], may_go_on: Callable[[], Awaitable[bool]] | None = None
+        self, bal_id: int, on_closed: Callable[[], None], may_go_on: Callable[[], Awaitable[bool]]
     ) -> Callable[[], None]:
-        """Calls ``on_closed`` on the loop when the account may no longer be used, whichever process decided so; or
-        when ``may_go_on``, asked in place of that, says no. Returns the way to stop watching."""
+        """Calls ``on_closed`` on the loop when ``may_go_on``, asked at every change of the bal by whichever process,
+        says no. Returns the way to stop watching."""
 
         def changed() -> None:
-            task = asyncio.ensure_future(may_go_on() if may_go_on is not None else self.may_stay(bal_id))
+            task = asyncio.ensure_future(may_go_on())
             self._questions.add(task)
             task.add_done_callback(answered)
 
@@ -86,25 +191,79 @@ class Accounts:
 
         return self._store.hints.subscribe("bal", bal_id, changed)
 
-    async def may_stay(self, bal_id: int) -> bool:
+    async def may_stay(self, holder: SignedIn) -> bool:
+        """Whether the holder of an open session could open it now, the password or token itself aside."""
         try:
-            bal = await self._store.read(get_bal, bal_id)
+            return await self._store.read(holder.still)
         except StoreError:
             # Cannot tell now: the session stays, as each of its acts asks the store again.
             return True
-        return may_sign_in(bal)
-
-    async def _find(self, login: str) -> tuple[Bal | None, frozenset[str]]:
-        try:
-            address = parse_address(login)
-        except AddressError:
-            return None, frozenset()
-        return await self._store.read(_holder, address)
 
 
-def _holder(conn: Conn, address: Address) -> tuple[Bal | None, frozenset[str]]:
-    bal = find_bal(conn, address)
-    return bal, frozenset() if bal is None else sends_as(conn, bal)
+def mark_of(dn: DN) -> str:
+    """What the store finds a certificate's bals by: a renewed certificate of the same name has the same."""
+    return hashlib.sha256("\0".join("\1".join(values) for values in dn.key).encode()).hexdigest()
+
+
+def _find(conn: Conn, login: str) -> Bal | None:
+    try:
+        return find_bal(conn, parse_address(login.strip().lower()))
+    except AddressError:
+        return None
+
+
+def _by_password(conn: Conn, login: str, password: str) -> tuple[Bal | None, frozenset[str], dict[str, str]]:
+    """The bal, what it may send as, and the hashes that the password may be behind, with the name of each."""
+    bal = _find(conn, login)
+    if bal is None:
+        return None, frozenset(), {}
+    mark = keys_of(conn).mark(bal.address, password)
+    devices = [one for one in credentials(conn, bal.id) if one.kind is Kind.DEVICE and one.mark == mark]
+    names = {one.password_hash: f"password of the device {one.name}" for one in devices if one.password_hash}
+    if bal.password_hash is not None:
+        names[bal.password_hash] = "password"
+    return bal, sends_as(conn, bal), names
+
+
+def _password_holds(bal_id: int, password_hash: str, conn: Conn) -> bool:
+    bal = get_bal(conn, bal_id)
+    if bal is None or not may_sign_in(bal):
+        return False
+    return password_hash in (bal.password_hash, *(one.password_hash for one in credentials(conn, bal_id)))
+
+
+def _by_person(conn: Conn, person: Rpps | Adeli, mailbox: str, right: str) -> tuple[Bal | None, frozenset[str]]:
+    """The bal that the professional opens: the one he names, or his own when he names none and has just one."""
+    if mailbox:
+        bal = _find(conn, mailbox)
+        found = [bal] if bal is not None and _opens(conn, person, bal, right) else []
+    else:
+        found = [bal for bal in bals_of(conn, person) if bal.type is BalType.PER and may_sign_in(bal)]
+    return (found[0], sends_as(conn, found[0])) if len(found) == 1 else (None, frozenset())
+
+
+def _opens(conn: Conn, person: Rpps | Adeli, bal: Bal, right: str) -> bool:
+    own = person.number == (bal.rpps if isinstance(person, Rpps) else bal.adeli)
+    names = {person.number, *(one.address for one in bals_of(conn, person) if one.type is BalType.PER)}
+    lent = [one.right for one in delegations(conn, bal.id) if one.delegate in names]
+    return may_open(bal.type, own=own, lent=lent, needed=right)
+
+
+def _person_may(bal_id: int, person: Rpps | Adeli, right: str, conn: Conn) -> bool:
+    bal = get_bal(conn, bal_id)
+    return bal is not None and may_sign_in(bal) and _opens(conn, person, bal, right)
+
+
+def _by_certificate(conn: Conn, mark: str, mailbox: str) -> tuple[Bal | None, frozenset[str]]:
+    found = bals_by_mark(conn, Kind.CERTIFICATE, mark)
+    if mailbox:
+        wanted = _find(conn, mailbox)
+        found = [bal for bal in found if wanted is not None and bal.id == wanted.id]
+    return (found[0], sends_as(conn, found[0])) if len(found) == 1 else (None, frozenset())
+
+
+def _certificate_holds(bal_id: int, mark: str, conn: Conn) -> bool:
+    return any(bal.id == bal_id and may_sign_in(bal) for bal in bals_by_mark(conn, Kind.CERTIFICATE, mark))
 
 
 def sends_as(conn: Conn, bal: Bal) -> frozenset[str]:

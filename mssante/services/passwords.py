@@ -1,9 +1,8 @@
-"""Passwords: argon2id in worker threads, verified sign-ins remembered for minutes.
+"""Passwords: how strong they must be, argon2id in worker threads, verified sign-ins remembered for minutes.
 
-Always true here: the event loop never computes an argon2 hash; a clear password is kept nowhere (what is remembered
-is a keyed hash
-under a key that dies with the process); what is remembered is forgotten when :meth:`Passwords.forget` is called or
-its time is over.
+Always true here: the event loop never computes an argon2 hash; a clear password is kept nowhere (what is remembered is
+a keyed hash under a key that dies with the process); what is remembered holds for the very hash that the store has at
+that moment, so a changed or revoked password is forgotten at once, in every process.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,6 +20,19 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 REMEMBERED_MAX = 50_000
+
+
+def weakness(password: str, *, min_length: int, address: str) -> str | None:
+    """Why the password is too weak for the mailbox, or None. Rules about classes of characters are not among them: they
+    make passwords that people write down (NIST SP 800-63B §5.1.1.2)."""
+    local = address.partition("@")[0].casefold()
+    if len(password) < min_length:
+        return f"is too short: {min_length} characters at least"
+    if len(set(password)) < min(min_length, 4):
+        return "is the same few characters again and again"
+    if len(local) >= 4 and local in password.casefold():
+        return "holds the mailbox's own name"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +66,32 @@ class Passwords:
     async def hash_off_loop(self, password: str) -> str:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self.hash, password)
 
-    async def verify(self, password_hash: str | None, login: str, password: str, now_us: int) -> bool:
-        """Is ``password`` the one behind ``password_hash``? ``None`` (no such account, no password set) costs the
-        same time as a wrong one,
-        so that answers do not tell which addresses exist."""
-        ticket = hmac.digest(
-            self._process_key, f"{login}\0{password}".encode("utf-8", "surrogateescape"), hashlib.sha256
-        )
-        known = self._remembered.get(ticket)
-        # The hash itself is compared as well: a changed password in the store makes what is remembered worthless at
-        # once.
-        if known is not None and password_hash is not None and known[0] == password_hash and known[1] > now_us:
-            return True
-        loop = asyncio.get_running_loop()
-        good = await loop.run_in_executor(self._threads, self._verify, password_hash or self._decoy, password)
-        if not good or password_hash is None:
-            return False
-        if self._remember_us:
-            self._remembered[ticket] = (password_hash, now_us + self._remember_us)
-            self._remembered.move_to_end(ticket)
-            while len(self._remembered) > REMEMBERED_MAX:
-                self._remembered.popitem(last=False)
-        return True
+    def knows(self, hashes: Sequence[str], login: str, password: str) -> bool:
+        """Whether this password was verified here before, against one of ``hashes``, however long ago."""
+        known = self._remembered.get(self._ticket(login, password))
+        return known is not None and known[0] in hashes
 
-    def forget(self) -> None:
-        self._remembered.clear()
+    async def verify(self, hashes: Sequence[str], login: str, password: str, now_us: int) -> str | None:
+        """That of ``hashes`` that ``password`` is behind. None at all (no such account, no password set) cost the same
+        time as one, so that answers do not tell which addresses exist."""
+        ticket = self._ticket(login, password)
+        known, until_us = self._remembered.get(ticket, ("", 0))
+        if known in hashes and until_us > now_us:
+            return known
+        loop = asyncio.get_running_loop()
+        for one in hashes or (self._decoy,):
+            if await loop.run_in_executor(self._threads, self._verify, one, password) and hashes:
+                if self._remember_us:
+                    self._remembered[ticket] = (one, now_us + self._remember_us)
+                    self._remembered.move_to_end(ticket)
+                    while len(self._remembered) > REMEMBERED_MAX:
+                        self._remembered.popitem(last=False)
+                return one
+        return None
+
+    def _ticket(self, login: str, password: str) -> bytes:
+        text = f"{login}\0{password}".encode("utf-8", "surrogateescape")
+        return hmac.digest(self._process_key, text, hashlib.sha256)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from espace_confiance.holder import EspaceConfiance
 from mssante.domain.address import Address
@@ -18,10 +19,11 @@ from mssante.domain.exchange import ExchangeState
 from mssante.domain.rules import decide_data, decide_mail, decide_rcpt
 from mssante.domain.transaction import Charter, Edge, HeaderFacts, Recipient, Speaker, Transaction
 from mssante.domain.verdict import Accept, Defer, Refuse, Rule, Verdict
-from mssante.services.accounts import Accounts, SignedIn, sends_as_now
+from mssante.services.accounts import Accounts, Client, SignedIn, sends_as_now
 from mssante.services.arrival import Arrival, Intake
 from mssante.services.transaction import Accepted, Caller, MailTransaction, Trace
 from mssante.store import Store, StoreError
+from mssante.services.sasl import Ask
 from mssante.store.accounts import Bal, find_bal
 from mssante.store.exchanges import exchange
 from tls.certificates import operator_dn
@@ -60,11 +62,15 @@ class Reception:
         """The operator behind a verified client certificate (DER); it speaks for the domains listed with its DN."""
         return Caller(Edge.MX, dn=operator_dn(der) if der else None)
 
-    async def sign_in(self, login: str, password: str, *, peer: str) -> Caller | Refuse | Defer:
-        try:
-            holder = await self._accounts.sign_in(login, password, peer=peer)
-        except StoreError as fault:
-            return Defer(Rule.AUTH_UNAVAILABLE, str(fault))
+    def mechanisms(self, client: Client) -> tuple[str, ...]:
+        """The SASL mechanisms that are offered to this client."""
+        return self._accounts.mechanisms(client)
+
+    async def authenticate(
+        self, mechanism: str, initial: bytes | None, ask: Ask, client: Client
+    ) -> Caller | Refuse | Defer:
+        """A whole SASL exchange. Raises SaslFault, and whatever ``ask`` raises."""
+        holder = await self._accounts.authenticate(mechanism, initial, ask, client)
         return Caller(Edge.SUBMISSION, holder=holder) if isinstance(holder, SignedIn) else holder
 
     def watch(self, caller: Caller, on_closed: Callable[[], None]) -> Callable[[], None]:
@@ -72,7 +78,7 @@ class Reception:
         way to stop that."""
         if caller.holder is None:
             return lambda: None
-        return self._accounts.watch(caller.holder.bal_id, on_closed)
+        return self._accounts.watch(caller.holder.bal_id, on_closed, partial(self._accounts.may_stay, caller.holder))
 
     async def open(
         self,

@@ -1,8 +1,9 @@
 """Failed sign-ins, counted per (network address, login) and per network address.
 
-Always true here: a failure from one network address never closes the way for the holder at another; memory is
-bounded; counting is
-by fixed windows of the caller's clock, nothing is stored.
+Always true here: a failure from one network address never closes the way for the holder at another, nor, where many
+share an address, for one whose password was right before; that one too has a number of tries, or whoever is blocked
+could go on guessing until he meets it. Memory is bounded; counting is by fixed windows of the caller's clock, nothing
+is stored.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ class ThrottleLimits:
     """Failures allowed inside ``window_us`` (microseconds) before sign-in is refused until the window ends."""
 
     per_login: int = 10
+    per_login_known: int = 100
+    """For a password that was right before."""
     per_peer: int = 100
     window_us: int = 300_000_000
 
@@ -29,11 +32,12 @@ class Throttle:
         self._limits = limits or ThrottleLimits()
         self._windows: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
 
-    def blocked(self, peer: str, login: str, now_us: int) -> bool:
-        return (
-            self._count((peer, login), now_us) >= self._limits.per_login
-            or self._count((peer, ""), now_us) >= self._limits.per_peer
-        )
+    def blocked(self, peer: str, login: str, now_us: int, *, known: bool = False) -> bool:
+        """``known``: the password that is shown was right before."""
+        failures = self._count((peer, login), now_us)
+        if known:
+            return failures >= self._limits.per_login_known
+        return failures >= self._limits.per_login or self._count((peer, ""), now_us) >= self._limits.per_peer
 
     def failed(self, peer: str, login: str, now_us: int) -> None:
         for key in ((peer, login), (peer, "")):

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from mssante.domain.address import Address
 from mssante.domain.transaction import Edge
 from mssante.domain.verdict import ACCEPT, Defer, Refuse, Rule, Verdict
+from mssante.services.accounts import Client
 from mssante.services.arrival import ArrivalRefused, Stored
+from mssante.services.sasl import Ask, Password, prove
 from mssante.services.transaction import Caller, Trace
 
 PASSWORD = "p@ss:mot de passe é"
@@ -67,9 +69,19 @@ class MemoryReception:
         self.certificates.append(der)
         return Caller(Edge.MX)
 
-    async def sign_in(self, login: str, password: str, *, peer: str) -> Caller | Refuse | Defer:
+    def mechanisms(self, client: Client) -> tuple[str, ...]:
+        return ("PLAIN", "LOGIN")
+
+    async def authenticate(
+        self, mechanism: str, initial: bytes | None, ask: Ask, client: Client
+    ) -> Caller | Refuse | Defer:
+        proof = await prove(mechanism, initial, ask)
+        assert isinstance(proof, Password)
         self._raise()
-        assert peer == "127.0.0.1"
+        assert client.peer == "127.0.0.1"
+        if proof.acting_for not in ("", proof.login):
+            return Refuse(Rule.AUTH_MAILBOX, "acting for another")
+        login, password = proof.login, proof.password
         if login in self.refusals:
             return self.refusals[login]
         if password != self.password:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mssante.domain.verdict import Rule
-from smtp_in import sasl
 from smtp_in.admission import Admission
 from smtp_in.body import Body, Chunks
 from smtp_in.framer import Framer, LineFault
@@ -146,28 +144,6 @@ def test_large_pieces_are_looked_at_whole() -> None:
     late = Body(1000, 1 << 22)
     late.feed(line * 900 + b"y" + line * 100)
     assert late.fault is Rule.MESSAGE_CONTENT
-
-
-@pytest.mark.parametrize(
-    ("response", "expected"),
-    [
-        (b"\0a@b.test\0secret", sasl.Credentials("a@b.test", "secret")),
-        (b"autre\0a@b.test\0secret", sasl.Credentials("a@b.test", "secret", "autre")),
-        ("\0a@b.test\0é".encode(), sasl.Credentials("a@b.test", "é")),
-    ],
-)
-def test_plain(response: bytes, expected: sasl.Credentials) -> None:
-    exchange = sasl.MECHANISMS["PLAIN"](response)
-    with pytest.raises(StopIteration) as done:
-        next(exchange)
-    assert done.value.value == expected
-    assert "secret" not in repr(expected)
-
-
-@pytest.mark.parametrize("response", [b"", b"a\0b", b"\0\0secret", b"\0a@b.test\0", b"\0a\0b\0c", b"\0\xff\0b"])
-def test_plain_that_is_none(response: bytes) -> None:
-    with pytest.raises(sasl.SaslFault):
-        next(sasl.MECHANISMS["PLAIN"](response))
 
 
 def test_admission_counts_each_once() -> None:

@@ -16,7 +16,7 @@ from mssante.domain.bal import BalType
 from mssante.domain.ins import ins_key
 from mssante.domain.transaction import Charter
 from mssante.domain.verdict import Accept, Defer, Refuse
-from mssante.services.accounts import Accounts
+from mssante.services.accounts import Accounts, Client
 from mssante.services.arrival import DkimKey, Intake, Stored
 from mssante.services.passwords import PasswordCost, Passwords
 from mssante.services.reception import Reception
@@ -52,6 +52,10 @@ def signing_key() -> DkimKey:
     return DkimKey("essai", rsa.generate_private_key(65537, 2048))
 
 
+async def _silent(challenge: bytes) -> bytes:
+    raise AssertionError(challenge)
+
+
 @dataclass
 class Cabinet:
     store: Store
@@ -62,7 +66,8 @@ class Cabinet:
     colleague: Caller
 
     async def signed_in(self, address: str = DOCTOR) -> Caller:
-        caller = await self.reception.sign_in(address, PASSWORD, peer="127.0.0.1")
+        response = f"\0{address}\0{PASSWORD}".encode()
+        caller = await self.reception.authenticate("PLAIN", response, _silent, Client("127.0.0.1", "send"))
         assert isinstance(caller, Caller)
         return caller
 

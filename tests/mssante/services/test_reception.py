@@ -127,7 +127,7 @@ async def test_a_watched_session_hears_of_a_suspension_and_of_nothing_else(cabin
     stop = cabinet.reception.watch(doctor, closed.set)
     assert doctor.holder is not None
     await cabinet.store.write(set_quota, doctor.holder.bal_id, 10)
-    assert await cabinet.accounts.may_stay(doctor.holder.bal_id)
+    assert await cabinet.accounts.may_stay(doctor.holder)
     assert not closed.is_set()
     await cabinet.store.write(suspend, parse_address(DOCTOR), "essai", "operateur")
     await closed.wait()
