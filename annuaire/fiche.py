@@ -122,7 +122,7 @@ class Fiche(msgspec.Struct, frozen=True, array_like=True):
             structure = self.structure
             parts += [structure.number, structure.raison_sociale, structure.enseigne, *structure.adresse]
             parts += [structure.code_postal, structure.departement]
-        return list(dict.fromkeys(words_of(" ".join(parts))))
+        return list(dict.fromkeys(word for part in parts if part for word in words_of(part)))
 
 
 def merged(fiches: Iterable[Fiche]) -> list[Fiche]:

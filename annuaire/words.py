@@ -6,6 +6,7 @@ letter is missing, too many, another one, or changed places with its neighbour.
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 _WORD = re.compile(r"[^\W_]+")
@@ -15,13 +16,14 @@ SHORTEST_CORRECTED: Final = 4
 """Letters below which a word is near too many others to be corrected."""
 
 
-def words_of(text: str) -> list[str]:
+@lru_cache(16_384)  # professions, places and first names come again and again
+def words_of(text: str) -> tuple[str, ...]:
     """The words of ``text`` without accents, case or punctuation: ``L'Haÿ-les-Roses`` → l, hay, les, roses."""
     folded = text.casefold()
     if not folded.isascii():
         decomposed = unicodedata.normalize("NFKD", folded).translate(_LIGATURES)
         folded = "".join(character for character in decomposed if not unicodedata.combining(character))
-    return _WORD.findall(folded)
+    return tuple(_WORD.findall(folded))
 
 
 def is_near(one: str, other: str) -> bool:

@@ -18,6 +18,7 @@ from typing import BinaryIO
 import msgspec
 
 from annuaire.source import Extraction, Fault, Fhir, Ldap, Line, Reading, SourceError, Spec, Unchanged, line_of
+from annuaire.words import SHORTEST_CORRECTED
 
 BATCH = 250
 """Lines of one batch: they are written in one transaction, for which mail may have to wait."""
@@ -37,10 +38,12 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """``replaced``: origins whose earlier lines go, but for those sent here (readings of changes only)."""
+    """``replaced``: origins whose earlier lines go, but for those sent here (readings of changes only). ``mots``: words
+    of these lines that no earlier batch had, to complete and to correct what people type."""
 
     lines: list[Line]
     replaced: list[str]
+    mots: list[str]
 
 
 class End(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -101,9 +104,10 @@ def opened(spec: Spec) -> Reading:
 def frames(job: Job, source: Reading, sleep: Callable[[float], None] = time.sleep) -> Iterator[Frame]:
     """All frames of one job."""
     told: set[int] = set()
+    mots: set[str] = set()
     for pause in (*job.pauses_s, None):
         try:
-            yield from _one_reading(job, source, told)
+            yield from _one_reading(job, source, told, mots)
             return
         except Unchanged:
             yield End(True, False, job.since, 0, b"", [], 0)
@@ -115,7 +119,7 @@ def frames(job: Job, source: Reading, sleep: Callable[[float], None] = time.slee
             sleep(pause)
 
 
-def _one_reading(job: Job, source: Reading, told: set[int]) -> Iterator[Frame]:
+def _one_reading(job: Job, source: Reading, told: set[int], mots: set[str]) -> Iterator[Frame]:
     known = array("q", job.known)
     seen = bytearray(len(known))
     read = faulty = 0
@@ -123,6 +127,12 @@ def _one_reading(job: Job, source: Reading, told: set[int]) -> Iterator[Frame]:
     lines: list[Line] = []
     replaced: list[str] = []
     met: set[int] = set()
+
+    def batch() -> Batch:
+        new = {word for line in lines for word in line.words} - mots
+        mots.update(word for word in new if word.isalpha())
+        return Batch(lines, replaced, [word for word in new if len(word) >= SHORTEST_CORRECTED and word.isalpha()])
+
     for entry in source.read(job.since):
         if isinstance(entry, Fault):
             faulty += 1
@@ -147,10 +157,10 @@ def _one_reading(job: Job, source: Reading, told: set[int]) -> Iterator[Frame]:
                 told.add(line.digest)
                 lines.append(line)
         if len(lines) + len(replaced) >= BATCH:
-            yield Batch(lines, replaced)
+            yield batch()
             lines, replaced = [], []
     if lines or replaced:
-        yield Batch(lines, replaced)
+        yield batch()
     vanished = (
         array("q", (digest for digest, was in zip(known, seen, strict=True) if not was)) if source.whole else array("q")
     )

@@ -203,10 +203,11 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "queue", "connections_per_destination", f"is above connections ({settings.queue.connections})"
     yield from _dkim_faults(settings.dkim)
     yield from _fetching_faults(settings)
+    yield from _annuaire_faults(settings)
     if settings.dns.server and not _is_host_and_port(settings.dns.server):
         yield "dns", "server", f"{settings.dns.server!r} is not host:port, e.g. 127.0.0.1:53"
-    antivirus = settings.antivirus.socket
     yield from _connect_faults(settings.pro_sante_connect)
+    antivirus = settings.antivirus.socket
     if antivirus and not antivirus.startswith("/") and not _is_host_and_port(antivirus):
         yield "antivirus", "socket", f"{antivirus!r} is neither /path/of/a/socket nor host:port, e.g. 127.0.0.1:3310"
 
@@ -229,7 +230,6 @@ def _dkim_faults(dkim: Dkim) -> Iterator[tuple[str, str, str]]:
         yield "dkim", "on_failure", "refuses nothing while verify is false"
 
 
-def _fetching_faults(settings: Settings) -> Iterator[tuple[str, str, str]]:
 def _connect_faults(connect: ProSanteConnect) -> Iterator[tuple[str, str, str]]:
     if not connect.issuer:
         return
@@ -246,6 +246,7 @@ def _connect_faults(connect: ProSanteConnect) -> Iterator[tuple[str, str, str]]:
                 yield "pro_sante_connect", key, "is needed for introspection"
 
 
+def _fetching_faults(settings: Settings) -> Iterator[tuple[str, str, str]]:
     espace, tls = settings.espace_confiance, settings.tls
     if espace.url or tls.crl_urls:
         # Every command reads the configuration; only some need what this brings with it.
@@ -259,6 +260,36 @@ def _connect_faults(connect: ProSanteConnect) -> Iterator[tuple[str, str, str]]:
         yield "tls", "crl_urls", "needs a file to keep the lists in: name it in crl"
     if espace.hard_stop_days and espace.alarm_hours > espace.hard_stop_days * 24:
         yield "espace_confiance", "alarm_hours", "the alarm would come after hard_stop_days"
+
+
+def _annuaire_faults(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    annuaire, ldap, publication = settings.annuaire, settings.annuaire_ldap, settings.publication
+    for source, section, key, url in (
+        ("extraction", "annuaire", "extraction_url", annuaire.extraction_url),
+        ("fhir", "annuaire", "fhir_url", annuaire.fhir_url),
+        ("ldap", "annuaire_ldap", "url", ldap.url),
+        ("publication", "publication", "fhir_url", publication.fhir_url if publication.to == "fhir" else "-"),
+    ):
+        if not url and source in (annuaire.source, "publication"):
+            yield section, key, f"is needed for {source}"
+        elif url not in ("", "-") and not re.match(r"(ldaps?|ldapi|https?)://[^\s]+$", url):
+            yield section, key, f"{url!r} is not a URL"
+    for section, key, pairs, needed in (
+        ("annuaire_ldap", "attributes", ldap.attributes, ("address",)),
+        ("publication", "layout", publication.layout, ("reference", "operation", "address")),
+        ("publication", "report", publication.report, ("reference", "result")),
+    ):
+        names = [pair.partition("=") for pair in pairs]
+        fields = [left if key == "attributes" else right for left, _, right in names]
+        if not all(left and right for left, _, right in names):
+            yield section, key, "each must be name=name"
+        for field in needed:
+            if field not in fields:
+                yield section, key, f"does not say where {field} is"
+    if len(publication.separator) != 1:
+        yield "publication", "separator", "must be one character"
+    if settings.carnet.url and settings.carnet.password_file is None:
+        yield "carnet", "password_file", "is needed to feed the slapd of url"
 
 
 def _store_faults(store: Store) -> Iterator[tuple[str, str, str]]:

@@ -14,7 +14,20 @@ from typing import Annotated, Any
 
 import typer
 
-from mssante.cli import audit, bal, conversation, doctor, init, liste_blanche, patient, pki, queue, regulateur, serve
+from mssante.cli import (
+    annuaire,
+    audit,
+    bal,
+    conversation,
+    doctor,
+    init,
+    liste_blanche,
+    patient,
+    pki,
+    queue,
+    regulateur,
+    serve,
+)
 from mssante.cli.frame import USAGE, Failure, Invocation, say
 
 app = typer.Typer(
@@ -59,6 +72,7 @@ app.add_typer(bal.app, name="bal")
 app.add_typer(patient.app, name="patient")
 app.add_typer(conversation.app, name="conversation")
 app.add_typer(liste_blanche.app, name="liste-blanche")
+app.add_typer(annuaire.app, name="annuaire")
 app.add_typer(queue.app, name="queue")
 app.add_typer(regulateur.app, name="regulateur")
 app.add_typer(audit.app, name="audit")

@@ -105,8 +105,8 @@ _ADD_WORDS = {
     " VALUES (:id, array_to_tsvector(string_to_array(:words, ' ')))",
 }
 _DROP_WORDS = {
-    "sqlite": "DELETE FROM annuaire_words WHERE rowid = :id",
-    "postgresql": "DELETE FROM annuaire_words WHERE id = :id",
+    "sqlite": "DELETE FROM annuaire_words WHERE rowid = :line",
+    "postgresql": "DELETE FROM annuaire_words WHERE id = :line",
 }
 _ADD_MOT = {
     "sqlite": "INSERT OR IGNORE INTO annuaire_mot (mot, inverse) VALUES (:mot, :inverse)",

@@ -1,0 +1,65 @@
+"""The annuaire as the settings describe it: for `serve`, for the commands, for `doctor`.
+
+Always true here: settings are turned into annuaire and its services in this file alone, so that a command and the
+running service do alike.
+"""
+
+from pathlib import Path
+
+from annuaire.source import Extraction, Fhir, Ldap, Spec
+from mssante.services.annuaire import Guard
+from mssante.settings import Settings
+from mssante.store.annuaire import Copy
+
+HOUR_US = 3_600_000_000
+
+
+def spec_of(settings: Settings, source: str) -> Spec | None:
+    """How this source (extraction, ldap, fhir) is read; None when the settings do not say where it is."""
+    said, ldap = settings.annuaire, settings.annuaire_ldap
+    roots = str(said.roots or settings.tls.roots)
+    if source == "extraction" and said.extraction_url:
+        return Extraction(url=said.extraction_url, roots=roots)
+    if source == "fhir" and said.fhir_url:
+        return Fhir(url=said.fhir_url, key_file=_path(said.fhir_key_file), roots=roots, per_second=said.fhir_per_second)
+    if source == "ldap" and ldap.url:
+        own = ldap.client_certificate
+        return Ldap(
+            url=ldap.url,
+            base=ldap.base,
+            filter=ldap.filter,
+            attributes=pairs_of(ldap.attributes),
+            page_size=ldap.page_size,
+            bind_dn=ldap.bind_dn,
+            password_file=_path(ldap.password_file),
+            roots=roots,
+            certificate=str(settings.tls.certificate) if own else "",
+            key=str(settings.tls.key) if own else "",
+            timeout_s=ldap.timeout_s,
+            library=ldap.library,
+        )
+    return None
+
+
+def guard_of(settings: Settings) -> Guard:
+    """What a reading may not do."""
+    return Guard(settings.annuaire.vanish_percent, settings.annuaire.complete_hours * HOUR_US)
+
+
+def stale(settings: Settings, copy: Copy, now_us: int) -> str:
+    """Why the copy cannot be relied upon any more, or ""; what to do about it stands there too."""
+    alarm_us = settings.annuaire.alarm_hours * HOUR_US
+    if not settings.annuaire.source or not alarm_us or now_us - copy.checked_us <= alarm_us:
+        return ""
+    why = copy.problem or "no reading has come to its end"
+    since = f"for {(now_us - copy.checked_us) // HOUR_US} hours" if copy.checked_us else "at all"
+    return f"the source has not been read {since}: {why}: see mssante annuaire status"
+
+
+def pairs_of(said: tuple[str, ...]) -> dict[str, str]:
+    """``("a=b",)`` → {a: b}."""
+    return {left: right for left, _, right in (pair.partition("=") for pair in said)}
+
+
+def _path(path: Path | None) -> str:
+    return str(path or "")

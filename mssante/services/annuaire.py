@@ -1,0 +1,200 @@
+"""The copy of the annuaire brought up to date.
+
+Always true here:
+- A source is read by another process (`annuaire.worker`); this one only writes its batches, with pauses, so that
+  neither the loop nor the store's writer is held longer than one batch takes.
+- What was read is served when it is whole and believable: a reading that would empty the copy, or make more than a
+  share of its addresses vanish, is refused, and what is served stays as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import struct
+import sys
+from array import array
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from annuaire.source import Extraction, Fhir, Ldap, Spec
+from annuaire.worker import Batch, End, Frame, Job, Refused
+from mssante.store import Store, Tx
+from mssante.store import annuaire as copies
+from mssante.store.annuaire import Copy, Counts, Fault, NewLine
+
+FRAME_BYTES = 64 * 1024 * 1024
+"""Most of one frame; a batch is some 200 KB, the digests of a country 5 MB."""
+VANISHED_AT_ONCE = 500
+REST = 0.5
+"""The writer rests for this part of the time that a batch has taken: mail of another process comes in between."""
+
+_frames = msgspec.msgpack.Decoder(Frame)
+Result = TypeVar("Result")
+
+
+class SyncRefused(Exception):
+    """The reading counts for nothing; the message says why. ``unreachable``: trying again may help."""
+
+    def __init__(self, text: str, *, unreachable: bool = False) -> None:
+        super().__init__(text)
+        self.unreachable = unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """``vanish_percent``: the largest share of the addresses that one reading may take away. ``complete_us``: how long
+    changes alone may be read before all is read again, as a directory does not tell what it has erased."""
+
+    vanish_percent: int = 10
+    complete_us: int = 86_400_000_000
+
+
+def name_of(spec: Spec) -> str:
+    """The word for this source in commands, status and log."""
+    return {Extraction: "extraction", Ldap: "ldap", Fhir: "fhir"}[type(spec)]
+
+
+async def sync(store: Store, spec: Spec, guard: Guard, now_us: int, *, force: bool = False) -> Copy:
+    """Reads the source and serves what it says; the state of the copy. ``force``: all of it, and without the guard.
+
+    Raises SyncRefused (the copy is as before) and Busy (another process is at it).
+    """
+    owner = f"{os.getpid()}-{secrets.token_hex(4)}"
+    state = await store.write(copies.begin, owner)
+    problem: str | None = "interrupted"
+    try:
+        state = await _Sync(store, spec, owner, state).run(guard, now_us, force=force)
+        problem = None
+    except SyncRefused as refusal:
+        problem = str(refusal)
+        raise
+    finally:
+        await asyncio.shield(store.write(copies.release, owner, problem))
+    return state
+
+
+class _Sync:
+    """One reading of one source, under the lease of ``owner``."""
+
+    def __init__(self, store: Store, spec: Spec, owner: str, state: Copy) -> None:
+        self._store, self._spec, self._owner, self._state = store, spec, owner, state
+
+    async def run(self, guard: Guard, now_us: int, *, force: bool) -> Copy:
+        state, spec = self._state, self._spec
+        again = state.source == name_of(spec) and not force
+        # The extraction's cursor only tells an old file from a new one: it is always read whole.
+        one_file = isinstance(spec, Extraction)
+        since = state.cursor if again and (one_file or now_us - state.complete_us < guard.complete_us) else ""
+        # What waits from an earlier attempt is known again by a whole reading; changes alone must not bring it along.
+        await self._tidy(staged=bool(since) and not one_file)
+        end = await self._staged(since)
+        if not end.changed:
+            return await self._flip(end, None)
+        share = 100 if force else guard.vanish_percent
+        if end.whole and (not end.read or end.read * 100 < state.fiches * (100 - share)):
+            raise SyncRefused(f"{end.read} lines read where {state.fiches} are known{_of_faults(end)}{_ADVICE}")
+        vanished = array("q", end.vanished)
+        for start in range(0, len(vanished), VANISHED_AT_ONCE):
+            some = vanished[start : start + VANISHED_AT_ONCE].tolist()
+            await _gently(self._store.write(copies.mark, self._owner, some, durable=False))
+        lost = await self._store.read(copies.vanishing)
+        if lost * 100 > state.addresses * share:
+            raise SyncRefused(f"{lost} of {state.addresses} addresses would vanish{_of_faults(end)}{_ADVICE}")
+        flipped = await self._flip(end, await self._store.read(copies.counted))
+        await self._tidy()
+        return flipped
+
+    async def _flip(self, end: End, counts: Counts | None) -> Copy:
+        contradictory = counts.contradictions if counts else []
+        faults = [Fault(fault.place, fault.problem) for fault in end.faults]
+        faults += [Fault(address, "two types, or two holders, for one address") for address in contradictory]
+        news = {"faults": tuple(faults), "faulty": end.faulty + len(contradictory)} if counts else {}
+        name = name_of(self._spec)
+        return await self._store.write(_flip, self._owner, end.whole, name, end.cursor, counts, news)
+
+    async def _tidy(self, *, staged: bool = False) -> None:
+        while await _gently(self._store.write(_tidy, self._owner, staged, durable=False)):
+            pass
+
+    async def _staged(self, since: str) -> End:
+        """Writes what the worker sends; its last word. Raises SyncRefused."""
+        known = await self._store.read(copies.known)
+        async with _worker(Job(self._spec, since, known)) as frames:
+            async for frame in frames:
+                match frame:
+                    case Batch():
+                        lines = [NewLine(*msgspec.structs.astuple(line)) for line in frame.lines]
+                        batch = (lines, frame.replaced, frame.mots)
+                        await _gently(self._store.write(copies.stage, self._owner, *batch, durable=False))
+                    case End():
+                        return frame
+                    case Refused():
+                        raise SyncRefused(frame.text, unreachable=frame.again)
+        raise SyncRefused("the reading process ended before its end: see the log", unreachable=True)
+
+
+_ADVICE = ": look at the source; mssante annuaire sync --force takes what it says as it is"
+
+
+def _of_faults(end: End) -> str:
+    return f" ({end.faulty} faulty, such as {end.faults[0].place}: {end.faults[0].problem})" if end.faults else ""
+
+
+def _tidy(tx: Tx, owner: str, staged: bool) -> int:
+    return copies.tidy(tx, owner, staged=staged)
+
+
+def _flip(
+    tx: Tx, owner: str, whole: bool, source: str, cursor: str, counts: Counts | None, news: dict[str, object]
+) -> Copy:
+    return copies.flip(tx, owner, whole=whole, source=source, cursor=cursor, counts=counts, **news)
+
+
+async def _gently(write: Awaitable[Result]) -> Result:
+    """The result of one write, after a pause that depends on what it took."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    result = await write
+    await asyncio.sleep(min(REST * (loop.time() - began), 0.1))
+    return result
+
+
+class _worker:
+    """The process that reads, and its frames; it ends with the block."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = msgspec.msgpack.encode(job)
+
+    async def __aenter__(self) -> AsyncIterator[Frame]:
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "annuaire.worker"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        return self._frames()
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+    async def _frames(self) -> AsyncIterator[Frame]:
+        into, out = self._process.stdin, self._process.stdout
+        assert into is not None
+        assert out is not None
+        try:
+            into.write(self._job)
+            await into.drain()
+            into.close()
+            while True:
+                (length,) = struct.unpack(">I", await out.readexactly(4))
+                if length > FRAME_BYTES:
+                    raise SyncRefused("the reading process said something that is too long")
+                yield _frames.decode(await out.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
