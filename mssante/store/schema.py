@@ -132,6 +132,27 @@ patient_notice = Table(
     Index(None, "due_us"),
 )
 
+visit = Table(
+    "visit",
+    metadata,
+    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("month", Integer, primary_key=True, autoincrement=False),
+    Column("sessions", Integer, nullable=False),
+    Column("last_us", BigInteger, nullable=False),
+    Index(None, "month"),
+)
+"""How often a bal was opened in a month (`year * 12 + month - 1`)."""
+
+inactivity = Table(
+    "inactivity",
+    metadata,
+    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("warnings", Integer, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
+    Column("warned_us", BigInteger, nullable=False),
+)
+"""An unused bal: since when it counts as unused, how many warnings it got since, and when the last one."""
+
 folder = Table(
     "folder",
     metadata,

@@ -147,7 +147,8 @@ def test_an_older_store_is_brought_up_with_what_it_holds(
             tx.conn.execute(text(f"DROP TABLE {table}"))
         for table in ("same_text", "correspondent", "sending_day", "signalement", "sending_exception"):
             tx.conn.execute(text(f"DROP TABLE {table}"))
-        tx.conn.execute(text("DROP TABLE annotation"))
+        for table in ("annotation", "visit", "inactivity"):
+            tx.conn.execute(text(f"DROP TABLE {table}"))
         tx.conn.execute(text("ALTER TABLE entry DROP COLUMN saved_us"))
         tx.conn.execute(text("ALTER TABLE patient DROP COLUMN standing"))
         tx.conn.execute(text("DROP INDEX ix_bal_adeli"))
