@@ -1,15 +1,13 @@
 """A new mailbox as typed: the same words on the command line and as columns of a CSV file.
 
-What must always hold: `read_entry` finds every fault of one mailbox, not the first; `read_file` every fault of a file,
-each with the number of its line, and gives mailboxes only when there is none.
+What must always hold: `read_entry` finds every fault of one mailbox, not the first.
 """
 
-import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mssante.cli.frame import REFUSED, USAGE, Failure
+from mssante.cli.csv_entries import read_entries
 from mssante.domain.address import Address, AddressError, parse_address
 from mssante.domain.bal import BalType
 from mssante.domain.identifiers import Adeli, Finess, IdentifierError, Rpps, parse_adeli, parse_finess, parse_rpps
@@ -62,51 +60,8 @@ def read_entry(fields: Mapping[str, str], domains: tuple[str, ...]) -> Entry | l
 
 
 def read_file(file: Path, domains: tuple[str, ...]) -> list[tuple[int, Entry]]:
-    """The mailboxes of a CSV file (UTF-8, comma or semicolon) with their lines. Raises Failure with every fault."""
-    faults: list[str] = []
-    entries: list[tuple[int, Entry]] = []
-    seen: dict[Address, int] = {}
-    for line, fields in _lines(file):
-        entry = [fields] if isinstance(fields, str) else read_entry(fields, domains)
-        if not isinstance(entry, Entry):
-            faults += [f"{file}:{line}: {fault}" for fault in entry]
-        elif entry.address in seen:
-            faults.append(f"{file}:{line}: address: {entry.address} is also on line {seen[entry.address]}")
-        else:
-            seen[entry.address] = line
-            entries.append((line, entry))
-    if faults:
-        raise Failure([*faults, f"{file}: nothing was imported: correct these lines"], REFUSED)
-    if not entries:
-        raise Failure(f"{file}: has no line after its header", USAGE)
-    return entries
-
-
-def _lines(file: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
-    """(number of its first line, fields or what is wrong) of each record. Raises Failure for what is no such file."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise Failure(f"{file}: is not UTF-8 text: save it as CSV UTF-8", USAGE) from None
-    except OSError as error:
-        raise Failure(f"{file}: {error.strerror}: name a CSV file", USAGE) from None
-    head = text.partition("\n")[0]
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=";" if ";" in head else ",", strict=True)
-    try:
-        columns = [name.strip().lower().replace("-", "_") for name in next(reader, [])]
-        unknown = [name for name in columns if name not in COLUMNS]
-        missing = [name for name in ("address", "type") if name not in columns]
-        if unknown or missing or len(set(columns)) < len(columns):
-            known = ", ".join(COLUMNS)
-            raise Failure(f"{file}:1: the header must name each column once, address and type at least: {known}", USAGE)
-        start = reader.line_num + 1
-        for row in reader:
-            if row:
-                fields = dict(zip(columns, row, strict=False))
-                yield start, fields if len(row) == len(columns) else f"{len(row)} fields under {len(columns)} columns"
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise Failure(f"{file}:{reader.line_num}: not CSV: {error}", USAGE) from None
+    """The mailboxes of a CSV file with their lines. Raises Failure with every fault."""
+    return read_entries(file, COLUMNS, ("address", "type"), lambda fields: read_entry(fields, domains))
 
 
 def _shown(text: str) -> str:

@@ -8,10 +8,11 @@ What must always hold:
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mssante.store import Store
 
 REFUSED, USAGE, UNREACHABLE = 1, 2, 3
+_PAGE = 1000
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout instead of a table.")]
 Motif = Annotated[str, typer.Option("--motif", metavar="TEXT", help="Why, for the journal.")]
@@ -137,26 +139,40 @@ def say(text: str) -> None:
         raise typer.Exit(0) from None
 
 
-def show_json(value: Any) -> None:
-    """One JSON value on stdout."""
+def _json(value: Any) -> str:
     import msgspec
 
-    say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
-def listing(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    """A table with the keys as its head, or one JSON array. The rows have the same keys."""
-    if as_json:
-        show_json(rows)
+def show_json(value: Any) -> None:
+    """One JSON value on stdout."""
+    say(_json(value))
+
+
+def listing(rows: Iterable[Mapping[str, Any]], as_json: bool) -> None:
+    """A table with the keys as its head, or one JSON array. The rows have the same keys. They may be more than memory
+    holds: they are shown by pages, with columns as wide as the first page needs."""
+    rest = iter(rows)
+    page = list(islice(rest, _PAGE))
+    if not page:
+        if as_json:
+            show_json([])
         return
-    if not rows:
-        return
-    table = [
-        [key.replace("_", " ").upper() for key in rows[0]],
-        *([_cell(value) for value in row.values()] for row in rows),
-    ]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    say("\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in table))
+    head = [key.replace("_", " ").upper() for key in page[0]]
+    widths = [0] * len(head)
+    before = "[\n"
+    while page:
+        following = list(islice(rest, _PAGE))
+        if as_json:
+            say(before + _json(page)[2:-2] + ("," if following else "\n]"))
+        else:
+            table = [*([head] if before else []), *([_cell(value) for value in row.values()] for row in page)]
+            widths = [
+                max(width, *map(len, column)) for width, column in zip(widths, zip(*table, strict=True), strict=True)
+            ]
+            say("\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in table))
+        before, page = "", following
 
 
 def details(record: Mapping[str, Any], as_json: bool) -> None:

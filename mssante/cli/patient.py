@@ -1,7 +1,6 @@
 """`mssante patient`: the citizens' mailboxes, where this operator hosts them."""
 
-import re
-from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +12,6 @@ from mssante.cli.frame import (
     Motif,
     PasswordStdin,
     actor,
-    address_of,
     details,
     iso,
     listing,
@@ -24,16 +22,25 @@ from mssante.cli.frame import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mssante.cli.patient_entry import Entry
     from mssante.config import Settings
     from mssante.domain.address import Address
-    from mssante.store import Conn
-    from mssante.store.accounts import Patient
+    from mssante.domain.patient import Authority
+    from mssante.store import Conn, Store
+    from mssante.store.accounts import Bal
+    from mssante.store.patients import Patient
 
 app = typer.Typer(help="The citizens' mailboxes.", no_args_is_help=True)
 
 InsArgument = Annotated[str, typer.Argument(metavar="INS", help="The matricule INS, 15 characters.")]
-
-_INSEE = re.compile(r"([0-9]{2}|2[AB])[0-9]{3}")
+Autorite = Annotated[
+    str, typer.Option(metavar="NIR|NIA|TEST|DEMO", help="Which number it is: the OID follows from it.")
+]
+Email = Annotated[
+    str, typer.Option(metavar="EMAIL", help='The citizen\'s own e-mail address, to be told of new mail; "" for none.')
+]
 
 
 @app.command()
@@ -45,119 +52,243 @@ def create(
     naissance: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Date of birth.")],
     sexe: Annotated[str, typer.Option(metavar="F|M", help="Sex.")],
     lieu: Annotated[str, typer.Option(metavar="INSEE", help="INSEE code of the place of birth, 5 characters.")],
-    notify: Annotated[str, typer.Option(metavar="EMAIL", help="The citizen's own e-mail address, for notices.")] = "",
+    autorite: Autorite = "NIR",
+    opposition: Annotated[bool, typer.Option("--opposition", help="He does not want a mailbox.")] = False,
+    notify: Email = "",
     password_stdin: PasswordStdin = False,
 ) -> None:
-    """Open the citizen's mailbox INS@<citizens' domain>."""
-    from mssante.cli.bal import hashes
+    """Open the citizen's mailbox INS@<citizens' domain>, a child's as well as an adult's."""
+    from mssante.cli.patient_entry import Entry, read_patient
     from mssante.domain.clock import SystemClock
-    from mssante.services.bals import open_patient
     from mssante.store import AlreadyExists
-    from mssante.store.accounts import Identity
 
     settings = settings_of(context)
-    address = _address(settings, ins)
-    faults = _trait_faults(nom, prenoms, naissance, sexe, lieu, now_us=SystemClock().now_us())
-    if faults:
-        raise Failure([f"patient create: {fault}" for fault in faults], USAGE)
-    identity = Identity(
-        ins=address.local.upper(),
-        nom=nom.strip(),
-        prenoms=prenoms.strip(),
-        naissance=naissance,
-        sexe=sexe.upper(),
-        lieu=lieu.upper(),
-        notify=str(address_of(notify)) if notify else None,
-    )
-    hashed = hashes(settings, [password_of_stdin()])[0] if password_stdin else None
+    traits = {"ins": ins, "nom": nom, "prenoms": prenoms, "naissance": naissance, "sexe": sexe, "lieu": lieu}
+    more = {"autorite": autorite, "notify": notify, "opposition": "oui" if opposition else ""}
+    entry = read_patient(traits | more, _domain(settings), SystemClock().now_us())
+    if not isinstance(entry, Entry):
+        raise Failure([f"patient create: {_option(fault)}" for fault in entry], USAGE)
+    if password_stdin:
+        entry = entry._replace(password=password_of_stdin())
     with open_store(settings) as store:
         try:
-            store.write_now(open_patient, address, identity, hashed, actor())
+            _register(settings, store, [entry])
         except AlreadyExists:
             raise Failure("a mailbox for this INS exists already: see mssante patient show") from None
     say("the citizen's mailbox is opened")
 
 
+@app.command("import")
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="UTF-8; a header line names the columns.")],
+    as_json: Json = False,
+) -> None:
+    """Open the mailboxes of the citizens in a CSV file, all or none; every faulty line is named.
+
+    Columns: ins, nom, prenoms, naissance, sexe, lieu, autorite, opposition (oui or non), notify, password.
+    """
+    from mssante.cli.csv_entries import read_entries
+    from mssante.cli.patient_entry import COLUMNS, REQUIRED, read_patient
+    from mssante.domain.clock import SystemClock
+
+    settings = settings_of(context)
+    domain, now_us = _domain(settings), SystemClock().now_us()
+    lines = read_entries(file, COLUMNS, REQUIRED, lambda fields: read_patient(fields, domain, now_us))
+    entries = [entry for _, entry in lines]
+    with open_store(settings) as store:
+        _refuse_taken(store, file, lines)
+        _register(settings, store, entries)
+    if as_json:
+        details({"opened": len(entries)}, as_json)
+    else:
+        say(f"{len(entries)} opened")
+
+
 @app.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """All citizens' mailboxes, closed ones too."""
-    from mssante.store.accounts import patients
-
     settings = settings_of(context)
     with open_store(settings) as store:
-        found = store.read_now(patients)
-    listing([_row(one) for one in found], as_json)
+        listing(map(_row, _all(store)), as_json)
 
 
 @app.command()
 def show(context: typer.Context, ins: InsArgument, as_json: Json = False) -> None:
-    """One citizen's mailbox, with the identity it was opened for."""
+    """One citizen's mailbox: the identity it was opened for, his earlier matricules, his parents."""
     settings = settings_of(context)
-    address = _address(settings, ins)
     with open_store(settings) as store:
-        found = store.read_now(_patient, address)
-    if found is None:
-        raise Failure("no mailbox for this INS: see mssante patient list")
+        found, earlier, parents = store.read_now(_everything, _address(settings, ins))
     identity = found.identity
-    traits = {"naissance": identity.naissance, "sexe": identity.sexe, "lieu": identity.lieu, "notify": identity.notify}
-    details({**_row(found), **traits, "motif": found.bal.motif}, as_json)
+    details(
+        {
+            **_row(found),
+            "naissance": identity.naissance,
+            "sexe": identity.sexe,
+            "lieu": identity.lieu,
+            "notify": identity.notify,
+            "autorite": identity.authority.name,
+            "oid": str(identity.authority),
+            "motif": found.bal.motif,
+            "earlier": [{"address": address, "until": iso(until_us)} for address, until_us in earlier],
+            "parents": [{"address": bal.address, "until": iso(until_us)} for bal, until_us in parents],
+        },
+        as_json,
+    )
+
+
+@app.command()
+def notify(context: typer.Context, ins: InsArgument, email: Email) -> None:
+    """Say where the citizen is told that he has new mail."""
+    from mssante.cli.patient_entry import read_notify
+    from mssante.services import patients
+
+    faults: list[str] = []
+    address = read_notify(email, faults)
+    if faults:
+        raise Failure(faults, USAGE)
+    _change(context, ins, patients.set_notify, address, actor())
+    say("the citizen will be told of new mail" if address else "the citizen will not be told of new mail")
+
+
+@app.command()
+def matricule(
+    context: typer.Context,
+    ins: InsArgument,
+    nouveau: Annotated[str, typer.Option(metavar="INS", help="The matricule that he has from now on.")],
+    motif: Motif,
+    autorite: Autorite = "NIR",
+) -> None:
+    """Change the citizen's matricule, as when a NIR follows a NIA. Mail to the earlier one still arrives."""
+    from mssante.cli.patient_entry import read_authority
+    from mssante.services import patients
+
+    faults: list[str] = []
+    authority: Authority = read_authority(autorite, faults)
+    if faults:
+        raise Failure(faults, USAGE)
+    new = _address(settings_of(context), nouveau)
+    _change(context, ins, patients.change_matricule, new, authority, motif, actor())
+    say("the citizen's matricule is changed")
+
+
+@app.command()
+def parent(
+    context: typer.Context,
+    ins: InsArgument,
+    parent: Annotated[str, typer.Option(metavar="INS", help="The parent's own matricule.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take the right back.")] = False,
+) -> None:
+    """Let a parent open the mailbox of a child, until the child is of age."""
+    from mssante.services import patients
+
+    _change(context, ins, patients.give_parent, _address(settings_of(context), parent), actor(), remove)
+    say("the parent may no longer open it" if remove else "the parent may open the child's mailbox")
+
+
+@app.command()
+def opposition(context: typer.Context, ins: InsArgument, motif: Motif) -> None:
+    """The citizen wants no mailbox: nothing arrives any more, he may take his mail away."""
+    _stand(context, ins, "OPPOSED", motif)
+    say("the citizen's opposition is noted")
 
 
 @app.command()
 def close(context: typer.Context, ins: InsArgument, motif: Motif) -> None:
-    """Close the citizen's mailbox for good."""
-    from mssante.services import bals
-
-    settings = settings_of(context)
-    address = _address(settings, ins)
-    with open_store(settings) as store:
-        store.write_now(bals.close, address, motif, actor())
+    """Close the citizen's mailbox as he wishes."""
+    _stand(context, ins, "CLOSED", motif)
     say("the citizen's mailbox is closed")
 
 
-def _patient(conn: "Conn", address: "Address") -> "Patient | None":
-    from mssante.store import accounts
+@app.command()
+def deces(context: typer.Context, ins: InsArgument, motif: Motif) -> None:
+    """The citizen has died: the mailbox closes, senders are told so."""
+    _stand(context, ins, "DECEASED", motif)
+    say("the death is noted, the mailbox is closed")
 
-    bal = accounts.find_bal(conn, address)
-    return None if bal is None else accounts.patient(conn, bal.id)
+
+@app.command()
+def reopen(context: typer.Context, ins: InsArgument, motif: Motif) -> None:
+    """End an opposition, undo a closing or a death that was noted by mistake."""
+    _stand(context, ins, "OPEN", motif)
+    say("the citizen's mailbox is open")
 
 
-def _address(settings: "Settings", ins: str) -> "Address":
-    """The citizen's address here. `INS@domain` is taken for INS."""
-    from mssante.domain.ins import InsError, parse_ins
+def _stand(context: typer.Context, ins: str, standing: str, motif: str) -> None:
+    from mssante.domain.patient import Standing
+    from mssante.services import patients
 
+    _change(context, ins, patients.stand, Standing[standing], motif, actor())
+
+
+def _change(context: typer.Context, ins: str, change: "Callable[..., None]", *args: object) -> None:
+    settings = settings_of(context)
+    with open_store(settings) as store:
+        store.write_now(change, _address(settings, ins), *args)
+
+
+def _all(store: "Store") -> "Iterator[Patient]":
+    from mssante.store.patients import patients
+
+    page = store.read_now(patients)
+    while page:
+        yield from page
+        page = store.read_now(patients, page[-1].bal.id)
+
+
+def _everything(conn: "Conn", address: "Address") -> "tuple[Patient, list[tuple[str, int]], list[tuple[Bal, int]]]":
+    from mssante.services.patients import known_patient
+    from mssante.store import patients
+
+    found = known_patient(conn, address)
+    return found, patients.earlier(conn, found.bal.id), patients.parents(conn, found.bal.id)
+
+
+def _refuse_taken(store: "Store", file: Path, lines: "Sequence[tuple[int, Entry]]") -> None:
+    """Before the passwords are hashed, which takes seconds. Raises Failure with every line whose INS is taken."""
+    from mssante.store.accounts import find_bals
+
+    taken = store.read_now(find_bals, [entry.address for _, entry in lines])
+    faults = [f"{file}:{line}: ins: has a mailbox already" for line, entry in lines if str(entry.address) in taken]
+    if faults:
+        raise Failure([*faults, f"{file}: nothing was imported: correct these lines"])
+
+
+def _register(settings: "Settings", store: "Store", entries: "Sequence[Entry]") -> None:
+    from mssante.cli.bal import hashes
+    from mssante.services import patients
+    from mssante.store.patients import NewPatient
+
+    passwords = [entry.password for entry in entries]
+    hashed = hashes(settings, passwords) if any(passwords) else [None] * len(entries)
+    new = [
+        NewPatient(entry.address, entry.identity, password, entry.standing)
+        for entry, password in zip(entries, hashed, strict=True)
+    ]
+    store.write_now(patients.register, new, actor())
+
+
+def _domain(settings: "Settings") -> str:
     domain = settings.operator.patient_domain
     if not domain:
         raise Failure(
             "this operator hosts no citizens: name [operator] patient_domain, or ask the one that does", USAGE
         )
-    try:
-        matricule = parse_ins(ins.removesuffix(f"@{domain}")).matricule
-    except InsError as error:
-        raise Failure(f"INS: {error}: 13 characters and their key of two digits", USAGE) from None
-    return address_of(f"{matricule}@{domain}")
+    return domain
 
 
-def _trait_faults(nom: str, prenoms: str, naissance: str, sexe: str, lieu: str, *, now_us: int) -> list[str]:
-    # It may already be tomorrow where the citizen was born: 14 hours before UTC at most.
-    today = datetime.fromtimestamp(now_us // 1_000_000 + 14 * 3600, UTC).date()
-    faults = [
-        f"--{name}: must be printable text of 200 characters at most"
-        for name, text in (("nom", nom), ("prenoms", prenoms))
-        if not text.strip() or not text.isprintable() or len(text) > 200
-    ]
-    try:
-        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", naissance) or date.fromisoformat(naissance).year < 1850:
-            raise ValueError
-        if date.fromisoformat(naissance) > today:
-            faults.append(f"--naissance {naissance}: is still to come")
-    except ValueError:
-        faults.append(f"--naissance {naissance}: a date like 1980-05-31")
-    if sexe.upper() not in ("F", "M"):
-        faults.append(f"--sexe {sexe}: F or M")
-    if not _INSEE.fullmatch(lieu.upper()):
-        faults.append(f"--lieu {lieu}: five characters, like 75115, 2A004 or 99100")
-    return faults
+def _address(settings: "Settings", ins: str) -> "Address":
+    from mssante.cli.patient_entry import matricule_address
+
+    faults: list[str] = []
+    address = matricule_address(ins, _domain(settings), faults)
+    if address is None:
+        raise Failure(faults, USAGE)
+    return address
+
+
+def _option(fault: str) -> str:
+    return fault if fault.startswith("INS") else f"--{fault}"
 
 
 def _row(patient: "Patient") -> dict[str, Any]:
@@ -166,6 +297,7 @@ def _row(patient: "Patient") -> dict[str, Any]:
         "ins": identity.ins,
         "address": bal.address,
         "state": str(bal.state),
+        "standing": str(patient.standing),
         "nom": identity.nom,
         "prenoms": identity.prenoms,
         "used_bytes": bal.used_bytes,

@@ -83,7 +83,19 @@ REPLIES: Final[Mapping[Rule, Reply]] = MappingProxyType(
             550, "5.1.1", "Patient sans messagerie Mon espace sante ; contactez-le par un autre moyen"
         ),
         Rule.RECIPIENT_INS: Reply(
-            550, "5.1.3", "Matricule INS malforme ou cle fausse ; verifiez les 15 caracteres de l'INS qualifiee"
+            550, "5.1.3", "Matricule INS malforme ; ecrivez les 15 caracteres de l'INS qualifiee"
+        ),
+        Rule.RECIPIENT_INS_KEY: Reply(
+            550, "5.1.3", "Cle du matricule INS fausse ; verifiez les 15 caracteres de l'INS qualifiee"
+        ),
+        Rule.RECIPIENT_PATIENT_OPPOSED: Reply(
+            550, "5.7.1", "Le patient s'oppose a la messagerie ; contactez-le par un autre moyen"
+        ),
+        Rule.RECIPIENT_PATIENT_CLOSED: Reply(
+            550, "5.2.1", "Messagerie close a la demande du patient ; contactez-le par un autre moyen"
+        ),
+        Rule.RECIPIENT_PATIENT_DECEASED: Reply(
+            550, "5.1.6", "Messagerie d'un patient decede ; mettez son dossier a jour, n'ecrivez plus"
         ),
         Rule.RECIPIENT_CLOSED: Reply(
             550, "5.2.1", "Boite aux lettres close ; cherchez une autre adresse dans l'annuaire"
@@ -107,6 +119,9 @@ REPLIES: Final[Mapping[Rule, Reply]] = MappingProxyType(
         Rule.EXCHANGE_ENDED: Reply(
             550, "5.7.1", "Le professionnel a mis fin a l'echange ; attendez un nouveau message de sa part"
         ),
+        Rule.EXCHANGE_THREAD_ENDED: Reply(
+            550, "5.7.1", "Un professionnel a mis fin a ce fil ; ecrivez-lui un nouveau message, ou ne lui repondez pas"
+        ),
         Rule.EXCHANGE_PATIENT_TO_PATIENT: Reply(
             550, "5.7.1", "Un patient n'ecrit pas a un autre patient ; ecrivez a un professionnel qui vous a ecrit"
         ),
@@ -116,6 +131,9 @@ REPLIES: Final[Mapping[Rule, Reply]] = MappingProxyType(
         ),
         Rule.MESSAGE_LOOP: Reply(554, "5.4.6", "Le message tourne en rond ; verifiez les renvois automatiques"),
         Rule.MESSAGE_VIRUS: Reply(550, "5.7.1", "Contenu malveillant detecte ; analysez votre poste et vos fichiers"),
+        Rule.REPORT_WITHOUT_MESSAGE: Reply(
+            550, "5.6.0", "Signalement sans message ; transferez le message a signaler en piece jointe"
+        ),
         Rule.DOCUMENT_OTHER_PATIENT: Reply(
             550, "5.7.1", "Document d'un autre patient que le destinataire ; verifiez l'un et l'autre"
         ),

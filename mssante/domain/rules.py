@@ -10,13 +10,15 @@ What must always hold:
 The facts at MAIL are the `Speaker`, at RCPT the `Recipient`, at DATA the `HeaderFacts`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from mssante.domain.address import AddressError, parse_address
 from mssante.domain.bal import BalState
 from mssante.domain.exchange import ExchangeState, patient_may_write
 from mssante.domain.ins import InsError, ins_of_local
+from mssante.domain.patient import Standing
 from mssante.domain.transaction import Edge, HeaderFacts, Recipient, Speaker, Transaction
 from mssante.domain.verdict import ACCEPT, Defer, Refuse, Rule, Verdict
 
@@ -112,17 +114,20 @@ def patient_not_to_patient(transaction: Transaction, recipient: Recipient) -> Ve
 def patient_in_open_exchange(transaction: Transaction, recipient: Recipient) -> Verdict | None:
     """``exchange.not_opened``, ``exchange.ended``. RCPT. Source: seed 001, facts 4.1, 4.2.
 
-    Only the professional opens an exchange and ends it; the patient writes while it is open.
+    Only the professional opens an exchange and ends it; the patient writes while it is open. For the citizens of
+    another operator, who may know of exchanges that we do not, it is a guard that the operator sets (facts 4.5.3).
     """
-    if not transaction.from_patient or patient_may_write(recipient.exchange):
+    if not transaction.from_patient or not transaction.exchanges_enforced or patient_may_write(recipient.relation):
         return None
-    if recipient.exchange is ExchangeState.ENDED:
+    if recipient.reporting:
+        return None
+    if recipient.relation.state is ExchangeState.ENDED:
         return Refuse(Rule.EXCHANGE_ENDED, "the professional ended the exchange")
     return Refuse(Rule.EXCHANGE_NOT_OPENED, "no professional opened an exchange")
 
 
 def recipient_ins(transaction: Transaction, recipient: Recipient) -> Verdict | None:
-    """``recipient.ins``. RCPT. Source: ECO.2.2.6, facts 4.5.1, 5.
+    """``recipient.ins``, ``recipient.ins_key``. RCPT. Source: ECO.2.2.6, facts 4.5.1, 5.
 
     A patient's address carries an INS of right syntax and right key, hosted here or elsewhere: a wrong digit is
     somebody else's health. Addresses that do not begin with a digit are the operator's own.
@@ -132,18 +137,30 @@ def recipient_ins(transaction: Transaction, recipient: Recipient) -> Verdict | N
     try:
         ins_of_local(recipient.address.local)
     except InsError as error:
-        return Refuse(Rule.RECIPIENT_INS, error.cause)
+        return Refuse(Rule.RECIPIENT_INS_KEY if error.cause == "key" else Rule.RECIPIENT_INS, error.cause)
     return None
 
 
+_STANDINGS: Final[Mapping[Standing, Rule]] = MappingProxyType(
+    {
+        Standing.OPPOSED: Rule.RECIPIENT_PATIENT_OPPOSED,
+        Standing.CLOSED: Rule.RECIPIENT_PATIENT_CLOSED,
+        Standing.DECEASED: Rule.RECIPIENT_PATIENT_DECEASED,
+    }
+)
+
+
 def recipient_receives(transaction: Transaction, recipient: Recipient) -> Verdict | None:
-    """``recipient.unknown``, ``recipient.patient_unknown``, ``recipient.closed``, ``recipient.suspended``. RCPT.
-    Source: facts 7.1 (life of a bal), RFC 5321 §4.2.3, RFC 3463 §3.2, §3.3.
+    """``recipient.unknown``, ``recipient.patient_unknown``, ``recipient.patient_opposed``,
+    ``recipient.patient_closed``, ``recipient.patient_deceased``, ``recipient.closed``, ``recipient.suspended``. RCPT.
+    Source: facts 4.1, 4.4 (a notice that names the cause), 7.1 (life of a bal), RFC 5321 §4.2.3, RFC 3463 §3.2, §3.3.
 
     A bal being closed receives nothing more; a suspended one does unless the operator sets otherwise.
     """
     if not recipient.local:
         return None
+    if recipient.standing is not Standing.OPEN:
+        return Refuse(_STANDINGS[recipient.standing], recipient.standing)
     match recipient.state:
         case None | BalState.DRAFT:
             unknown = Rule.RECIPIENT_PATIENT_UNKNOWN if recipient.patient_domain else Rule.RECIPIENT_UNKNOWN

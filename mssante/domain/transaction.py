@@ -5,13 +5,13 @@ to ask. ``None`` for a fact of the trust space means "cannot tell now", and lead
 yes.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mssante.domain.address import Address, AddressError, parse_address
 from mssante.domain.bal import BalState, BalType
-from mssante.domain.exchange import ExchangeState, after_professional_message, is_fin
+from mssante.domain.exchange import UNRELATED, Ending, Guard, Relation, ending
+from mssante.domain.patient import Standing
 from mssante.domain.verdict import Accept, Rule, Verdict
 
 
@@ -34,6 +34,12 @@ class Charter:
     """Distinct envelope recipients of one message."""
     fin_exact: bool = False
     """Whether only the subject ``[FIN]`` alone ends an exchange."""
+    fin_header: Ending = Ending.EXCHANGE
+    """What ``X-MSS-MES: FIN`` ends."""
+    exchange_guard: Guard = Guard.STRICT
+    """For the citizens of other operators."""
+    hosted_patient_domain: str = ""
+    """The one among `patient_domains` whose mailboxes are here."""
     suspended_receives: bool = True
     """Whether mail for a suspended bal is kept for it, or put off."""
     header_from_strict: bool = True
@@ -73,8 +79,12 @@ class Recipient:
     state: BalState | None = None
     """Of the bal here; None when there is none, or when the address is not local."""
     full: bool = False
-    exchange: ExchangeState | None = None
-    """Between the two sides, when one of them is a patient."""
+    standing: Standing = Standing.OPEN
+    """Of a citizen whose bal is here and takes no mail."""
+    relation: Relation = UNRELATED
+    """To the sender, when he is a patient and must have one (`Transaction.exchanges_enforced`)."""
+    reporting: bool = False
+    """Where abuse is reported: whoever is signed in may write there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +158,24 @@ class Transaction:
             return replace(self, recipients=(*self.recipients, recipient))
         return replace(self, overflowed=True) if verdict.rule is Rule.RECIPIENTS_TOO_MANY else self
 
-    def exchanges_after(self, headers: HeaderFacts) -> Mapping[Address, ExchangeState]:
-        """The state of each patient recipient's exchange with `sender`, once the message is accepted.
+    @property
+    def exchanges_enforced(self) -> bool:
+        """Whether a patient's message outside any exchange is refused: always that of a citizen hosted here."""
+        guard = self.charter.exchange_guard
+        if self.speaker.edge is Edge.SUBMISSION or guard is Guard.STRICT:
+            return True
+        return self.sender is not None and self.sender.domain == self.charter.hosted_patient_domain
 
-        Empty for a patient's message and for a null sender: neither opens, ends or reopens anything. Professionals
-        in copy are never in it (facts 4.5.5).
+    @property
+    def patients(self) -> tuple[Address, ...]:
+        """The patients whose exchange with `sender` the message opens, ends or reopens.
+
+        None of a patient's message, nor of a null sender's. Professionals in copy are never among them (facts 4.5.5).
         """
         if self.from_patient or self.sender is None:
-            return {}
-        fin = is_fin(headers.subject, headers.x_mss_mes, self.charter.fin_exact)
-        return {
-            recipient.address: after_professional_message(recipient.exchange, fin)
-            for recipient in self.recipients
-            if recipient.patient_domain
-        }
+            return ()
+        return tuple(recipient.address for recipient in self.recipients if recipient.patient_domain)
+
+    def ends(self, headers: HeaderFacts) -> Ending:
+        """What the message ends of the exchanges of its `patients`."""
+        return ending(headers.subject, headers.x_mss_mes, self.charter.fin_exact, self.charter.fin_header)

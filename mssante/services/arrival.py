@@ -17,9 +17,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 
+from mssante.domain.address import Address
 from mssante.domain.clock import Clock
 from mssante.domain.dsn import DEFAULT, Notify, Outcome, notice_due, parse_notify
-from mssante.domain.exchange import patient_may_write
 from mssante.domain.mass import Limits
 from mssante.domain.rules import decide_data
 from mssante.domain.transaction import Edge, HeaderFacts
@@ -28,10 +28,11 @@ from mssante.mime.authentication_results import without_forged_results
 from mssante.mime.card import Card
 from mssante.mime.dkim import BodyHash, DkimResult, SigningKey, Verifier, auth_results, sign
 from mssante.mime.dkim import Outcome as DkimOutcome
-from mssante.mime.headers import begins_with_continuation, header_facts, header_fields
+from mssante.mime.headers import begins_with_continuation, header_facts, header_fields, named_addresses
 from mssante.mime.notices import MAX_ORIGINAL_HEADER, RecipientReport
 from mssante.mime.reports import MOST_OCTETS, Report, read_report
 from mssante.mime.scanner import DEFAULT_LIMITS, HeaderTooLarge, Scanner
+from mssante.services import exchanges
 from mssante.services.accounts import sends_as_now
 from mssante.services.antivirus import PIECE, Antivirus
 from mssante.services.guard import Guard
@@ -39,11 +40,12 @@ from mssante.services.mass import LEAST_TEXT, Watch, one_text_too_many, sending_
 from mssante.services.notices import Notices, PreparedNotice, tell
 from mssante.services.reports import record_report
 from mssante.services.resolver import DnsBroken, DnsError, Resolver
+from mssante.services.signalement import denounced, signal
 from mssante.services.transaction import Accepted, MailTransaction, Trace
 from mssante.store import PendingContent, Store, StoreError, StoreFull, Tx
-from mssante.store.exchanges import exchange, record_exchange
 from mssante.store.mail import BalRefused, NewMessage, add_message, deliver
 from mssante.store.queue import QueueRecipient, enqueue
+from mssante.store.regulateur import Kind
 
 
 class ArrivalRefused(Exception):
@@ -84,6 +86,9 @@ class _Commit:
     text: bytes
     """Digest of what the reader reads; empty when it is too short to be counted."""
     limits: Limits
+    denounced: list[tuple[str, str]]
+    named: tuple[Address, ...]
+    notices_every_us: int
 
 
 Listing = Callable[[MailTransaction, HeaderFacts], HeaderFacts]
@@ -109,10 +114,11 @@ class Intake:
         antivirus: Antivirus | None = None,
         guard: Guard | None = None,
         watch: Watch | None = None,
+        notices_every_us: int = 0,
     ) -> None:
         self.store, self.resolver, self.clock = store, resolver, clock
         self.hostname, self.sign, self.verify, self.queue_lifetime_us = hostname, sign, verify, queue_lifetime_us
-        self.refuse_dkim, self.antivirus = refuse_dkim, antivirus
+        self.refuse_dkim, self.antivirus, self.notices_every_us = refuse_dkim, antivirus, notices_every_us
         self.guard = guard or Guard(store)
         self.watch = watch or Watch(store, Limits())
         self.own_names = domains | {hostname}
@@ -138,6 +144,7 @@ class Arrival:
         self._in_body = False
         self._body: Callable[[bytes], None] | None = None
         self._beginning: bytearray | None = None
+        self._denounced: list[tuple[str, str]] = []
         self._verifier: Verifier | None = None
         self._body_hash: BodyHash | None = None
 
@@ -212,7 +219,18 @@ class Arrival:
         text = self._text.digest() if card.size - card.header_length >= LEAST_TEXT else b""
         limits = intake.watch.limits
         commit = _Commit(
-            self._id, self._transaction, message, headers, expires_us, notice, self._report(), text, limits
+            self._id,
+            self._transaction,
+            message,
+            headers,
+            expires_us,
+            notice,
+            self._report(),
+            text,
+            limits,
+            self._denounced,
+            named_addresses(self._header) if self._transaction.facts.patients else (),
+            intake.notices_every_us,
         )
         stored = await intake.store.write(_accept, commit, contents=(pending, *written))
         intake.accepted += 1
@@ -226,6 +244,10 @@ class Arrival:
         verdict: Verdict | None = None
         try:
             verdict = await self._intake.guard.examine(self._transaction, card, pending)
+            if isinstance(verdict, Accept) and self._transaction.reporting:
+                self._denounced = await asyncio.to_thread(denounced, pending.piece, card)
+                if not self._denounced:
+                    verdict = Refuse(Rule.REPORT_WITHOUT_MESSAGE, "no message in what was forwarded")
             if isinstance(verdict, Accept) and self._intake.antivirus is not None:
                 verdict = await self._intake.antivirus.examine(_pieces(pending))
             return verdict
@@ -395,16 +417,19 @@ def _accept(tx: Tx, commit: _Commit) -> Stored:
             raise ArrivalRefused(Refuse(Rule.SESSION_CLOSED, "suspended or closed during the session"))
         if sender not in addresses:
             raise ArrivalRefused(Refuse(Rule.SENDER_NOT_OWNER, "lent by an account that is closed, or no longer lent"))
-    if mail.facts.from_patient:
-        for address in mail.recipients:
-            known = exchange(tx.conn, str(address), sender)
-            if not patient_may_write(known.state if known else None):
-                raise ArrivalRefused(Refuse(Rule.EXCHANGE_ENDED, "ended between RCPT and DATA"))
+    outside = exchanges.judge(tx.conn, mail, commit.headers)
+    if isinstance(outside, Refuse):
+        raise ArrivalRefused(outside)
     sending = sending_of(mail) if commit.text else None
     if sending is not None and (split := one_text_too_many(tx, sending, commit.text, commit.limits)) is not None:
         if holder is not None:
             raise ArrivalRefused(split)
         signal_split(tx, sending.sender)  # of another operator's user we see our own share only
+    for about, reference in commit.denounced:
+        signal(tx, about, Kind.FORWARDED, sender, reference or commit.id)
+    if not mail.recipients:  # a signalement: its facts alone are kept
+        tx.journal("message.reported", actor=mail.caller.name, object=commit.id, sender=sender)
+        return Stored(commit.id)
     message_id = add_message(tx, commit.message)
     local = [recipient.bal_id for recipient in mail.recipients.values() if recipient.bal_id is not None]
     leaving = [
@@ -413,7 +438,7 @@ def _accept(tx: Tx, commit: _Commit) -> Stored:
         if recipient.bal_id is None
     ]
     try:
-        deliver(tx, message_id, local)
+        places = deliver(tx, message_id, local)
     except BalRefused as closed:
         # One answer serves all recipients: the peer comes back, and RCPT then tells it which mailbox is closed.
         raise ArrivalRefused(Defer(Rule.STORE_DATABASE, str(closed))) from closed
@@ -435,8 +460,8 @@ def _accept(tx: Tx, commit: _Commit) -> Stored:
                 record_report(tx, commit.report, str(address), peer=mail.caller.name)
     if commit.notice is not None:
         tell(tx, commit.notice, actor=mail.caller.name)
-    for patient, state in mail.facts.exchanges_after(commit.headers).items():
-        record_exchange(tx, sender, str(patient), state, commit.headers.message_id)
+    exchanges.follow(tx, mail, commit.headers, commit.named, commit.id)
+    exchanges.delivered(tx, mail, places, outside, commit.id, commit.notices_every_us)
     tx.journal(
         "message.accepted",
         actor=mail.caller.name,

@@ -1,4 +1,5 @@
-"""The life of a bal, one use-case a function: opened, suspended, reopened, closed, delegated, its password changed.
+"""The life of a bal, one use-case a function: opened, identified, suspended, reopened, closed, purged, delegated, its
+password changed.
 
 Always true here: each change is one transaction with its journal entry, and the store hints it, so that a closed
 account's open sessions end in every process; only the regulator reopens what the regulator closed; an address is never
@@ -8,17 +9,19 @@ The functions take a transaction, so that a command beside the server (``store.w
 server itself (``await store.write(open_bals, ...)``) do the very same. ``actor`` is who acts, for the journal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mssante.domain.address import Address
-from mssante.domain.bal import BalState, BalType, may_become
+from mssante.domain.bal import BalState, BalType, holder_faults, may_become
 from mssante.domain.rights import letters_of
 from mssante.services.shared import show
-from mssante.store import Conn, NotFound, StoreError, Tx, accounts, journal
-from mssante.store.accounts import Bal, Delegation, Identity, NewBal
+from mssante.store import Conn, NotFound, StoreError, Tx, accounts, journal, mail
+from mssante.store.accounts import Bal, Delegation, NewBal
+from mssante.store.folders import folders
 from mssante.store.journal import JournalEntry
 
 RIGHTS = ("read", "write", "send")
+HOLDER = ("rpps", "adeli", "finess", "siret", "responsable")
 REGULATOR = "regulateur"
 
 _CLOSED = "bal.closed"
@@ -32,45 +35,79 @@ def open_bals(tx: Tx, new: Sequence[NewBal], actor: str) -> list[int]:
     """Opens the bals, all or none; their ids. Raises AlreadyExists."""
     ids = accounts.create_bals(tx, new)
     for one in new:
-        tx.journal("bal.opened", actor=actor, object=one.address, type=str(one.type))
+        tx.journal("bal.opened", actor=actor, object=one.address, type=str(one.type), state=str(one.state))
     return ids
 
 
-def open_patient(tx: Tx, address: Address, identity: Identity, password_hash: str | None, actor: str) -> int:
-    """Opens a citizen's bal; its id. Raises AlreadyExists."""
-    bal_id = accounts.create_patient(tx, str(address), identity, password_hash)
-    tx.journal("bal.opened", actor=actor, object=str(address), type="PAT")
-    return bal_id
+def identify(tx: Tx, address: Address, holder: Mapping[str, str], actor: str) -> None:
+    """Completes what the bal is known by (rpps, adeli, finess, siret, responsable): an ADELI that turns into an RPPS, a
+    structure whose responsable changed. Raises NotFound, NotAllowed."""
+    bal = _professional(tx.conn, address)
+    if bal.state is BalState.CLOSED:
+        raise NotAllowed(f"{address} is closed: it stays known as it was")
+    before = {name: getattr(bal, name) for name in HOLDER}
+    if faults := list(holder_faults(bal.type, {**before, **holder}, before)):
+        raise NotAllowed("; ".join(faults))
+    accounts.set_holder(tx, bal.id, holder)
+    was = {f"{name}_before": before[name] for name in holder if before[name]}
+    tx.journal("bal.identified", actor=actor, object=str(address), **holder, **was)
 
 
 def suspend(tx: Tx, address: Address, motif: str, actor: str) -> None:
     """Nobody signs in any more; the mail waits. Raises NotFound, NotAllowed."""
-    _want(motif)
-    _step(tx, address, BalState.SUSPENDED, "bal.suspended", motif, actor)
+    want(motif)
+    step(tx, address, BalState.SUSPENDED, "bal.suspended", motif, actor)
 
 
 def reopen(tx: Tx, address: Address, motif: str, actor: str) -> None:
-    """Ends a suspension or a closing under way. A closed bal stays closed. Raises NotFound, NotAllowed."""
+    """Ends a draft, a suspension or a closing under way. A closed bal stays closed. Raises NotFound, NotAllowed."""
     if known_bal(tx.conn, address).state is BalState.CLOSED:
         raise NotAllowed(
             f"{tx.trace_name(str(address))} is closed: only the regulator reopens what the regulator closed"
         )
-    _step(tx, address, BalState.ACTIVE, "bal.reopened", motif, actor)
+    step(tx, address, BalState.ACTIVE, "bal.reopened", motif, actor)
+
+
+def begin_closing(tx: Tx, address: Address, motif: str, actor: str) -> None:
+    """Nothing arrives any more; the holder may take his mail away until it is closed. Raises NotFound, NotAllowed."""
+    want(motif)
+    step(tx, address, BalState.CLOSING, "bal.closing", motif, actor)
 
 
 def close(tx: Tx, address: Address, motif: str, actor: str) -> None:
     """Closes for good: the address stays taken, open sessions end. Raises NotFound, NotAllowed."""
-    _want(motif)
-    _step(tx, address, BalState.CLOSED, _CLOSED, motif, actor)
+    want(motif)
+    step(tx, address, BalState.CLOSED, _CLOSED, motif, actor)
+
+
+def purge(tx: Tx, address: Address, motif: str, actor: str) -> None:
+    """Destroys what a closed bal holds, the keys of its messages first of all; the tombstone stays, so the address is
+    never given to another. Raises NotFound, NotAllowed."""
+    want(motif)
+    bal = _professional(tx.conn, address)
+    if bal.state is not BalState.CLOSED or bal.purged_us is not None:
+        raise NotAllowed(
+            f"{address} is {'purged already' if bal.purged_us else bal.state}: closed mailboxes are purged"
+        )
+    gone = 0
+    for folder in folders(tx.conn, bal.id):
+        gone += len(mail.expunge(tx, folder.id, [entry.uid for entry in mail.entries(tx.conn, folder.id)]))
+    accounts.entomb(tx, bal.id)
+    tx.journal("bal.purged", actor=actor, object=str(address), motif=motif, messages=gone)
 
 
 def reopen_by_regulator(tx: Tx, address: Address, motif: str, actor: str) -> None:
     """Reopens, to the same holder, what the regulator closed. Raises NotFound, NotAllowed."""
     known_bal(tx.conn, address)
-    closings = [entry for entry in journal.entries(tx.conn, object=str(address)) if entry.action == _CLOSED]
-    if not closings or not acts_as_regulator(closings[-1]):
+    if not closed_by_regulator(tx.conn, str(address)):
         raise NotAllowed(f"{tx.trace_name(str(address))} was not closed by the regulator: see mssante bal show")
-    _step(tx, address, BalState.ACTIVE, "bal.reopened", motif, actor)
+    step(tx, address, BalState.ACTIVE, "bal.reopened", motif, actor)
+
+
+def closed_by_regulator(conn: Conn, address: str) -> bool:
+    """Whether the last closing of the bal was the regulator's."""
+    closings = [entry for entry in journal.entries(conn, object=address) if entry.action == _CLOSED]
+    return bool(closings) and acts_as_regulator(closings[-1])
 
 
 def acts_as_regulator(entry: JournalEntry) -> bool:
@@ -97,7 +134,7 @@ def give_right(tx: Tx, address: Address, to: str, right: str, actor: str) -> Non
         raise NotAllowed(f"{tx.trace_name(str(address))} is closed: nobody may do anything on it")
     if bal.type is BalType.PAT:
         raise NotAllowed(f"{tx.trace_name(str(address))} is a citizen's mailbox: it is his alone")
-    if to in (bal.address, bal.rpps):
+    if to == bal.address or (to == bal.rpps and bal.type is BalType.PER):
         raise NotAllowed(f"{tx.trace_name(to)} is the holder of {tx.trace_name(str(address))}: he may already")
     if "@" in to:
         _may_act_for_others(tx, to)
@@ -130,6 +167,13 @@ def bal_and_delegations(conn: Conn, address: Address) -> tuple[Bal, list[Delegat
     return bal, accounts.delegations(conn, bal.id)
 
 
+def _professional(conn: Conn, address: Address) -> Bal:
+    bal = known_bal(conn, address)
+    if bal.type is BalType.PAT:
+        raise NotAllowed("that is a citizen's mailbox: see mssante patient --help")
+    return bal
+
+
 def _may_act_for_others(tx: Tx, to: str) -> None:
     delegate = accounts.find_bal(tx.conn, to)
     name = tx.trace_name(to)
@@ -141,13 +185,17 @@ def _may_act_for_others(tx: Tx, to: str) -> None:
         raise NotAllowed(f"{name} is closed: nobody signs in there to use a right")
 
 
-def _want(motif: str) -> None:
+def want(motif: str) -> None:
+    """Raises NotAllowed: an act is told with its reason."""
     if not motif.strip():
         raise NotAllowed("the motif is empty: say why, for the journal and for whoever is asked later")
 
 
-def _step(tx: Tx, address: Address, state: BalState, action: str, motif: str, actor: str) -> None:
+def step(tx: Tx, address: Address, state: BalState, action: str, motif: str, actor: str) -> None:
+    """Puts the bal in another state, as `action` in the journal. Raises NotFound, NotAllowed."""
     bal = known_bal(tx.conn, address)
+    if bal.purged_us is not None:
+        raise NotAllowed(f"{tx.trace_name(str(address))} was purged: only its tombstone is left")
     if not may_become(bal.state, state):
         raise NotAllowed(f"{tx.trace_name(str(address))} is {bal.state}: it cannot become {state}")
     accounts.set_state(tx, bal.id, state, motif)

@@ -15,20 +15,26 @@ from functools import partial
 
 from espace_confiance.holder import EspaceConfiance
 from mssante.domain.address import Address
-from mssante.domain.exchange import ExchangeState
+from mssante.domain.bal import BalState, BalType
+from mssante.domain.exchange import UNRELATED
+from mssante.domain.patient import Standing
 from mssante.domain.rules import decide_data, decide_mail, decide_rcpt
 from mssante.domain.transaction import Charter, Edge, HeaderFacts, Recipient, Speaker, Transaction
 from mssante.domain.verdict import Accept, Defer, Refuse, Rule, Verdict
 from mssante.services.accounts import Accounts, Client, SignedIn, sends_as_now
 from mssante.services.arrival import Arrival, Intake
-from mssante.services.transaction import Accepted, Caller, MailTransaction, Trace
-from mssante.store import Store, StoreError
 from mssante.services.sasl import Ask
+from mssante.services.signalement import REPORTING
+from mssante.services.transaction import Accepted, Caller, MailTransaction, Trace
+from mssante.store import Store, StoreError, patients
 from mssante.store.accounts import Bal, find_bal
-from mssante.store.exchanges import exchange
+from mssante.store.exchanges import relation
+from mssante.store.regulateur import SendingException, exceptions
 from tls.certificates import operator_dn
 
 REMEMBERED_BALS = 50_000
+MOST_BY_EXCEPTION = 500
+"""Recipients of one message of a sender with an exception, however great."""
 
 
 class Reception:
@@ -51,8 +57,10 @@ class Reception:
         self._charter, self._domains = charter, domains
         self.max_size, self._max_size_patient = max_size, max_size_patient
         self._bals: OrderedDict[Address, Bal] = OrderedDict()
+        self._exceptions: dict[str, SendingException] | None = None
         self._bals_version = 0
         store.hints.subscribe("accounts", None, self._forget_bals)
+        store.hints.subscribe("exceptions", None, self._forget_bals)
 
     def adopt(self, charter: Charter, max_size: int, max_size_patient: int) -> None:
         """New rules and sizes, for the transactions that begin from now on."""
@@ -99,7 +107,10 @@ class Reception:
                 speaker = replace(speaker, addresses=await self._store.read(sends_as_now, caller.holder.bal_id))
             except StoreError as fault:
                 return Defer(Rule.STORE_DATABASE, str(fault))
-        facts = Transaction(self._charter, speaker, sender)
+        try:
+            facts = Transaction(await self._charter_for(speaker, sender), speaker, sender)
+        except StoreError as fault:
+            return Defer(Rule.STORE_DATABASE, str(fault))
         verdict = decide_mail(facts)
         if not isinstance(verdict, Accept):
             return verdict
@@ -116,21 +127,35 @@ class Reception:
         patient = address.domain in self._charter.patient_domains
         try:
             bal = await self._bal(address) if local else None
-            state = await self._exchange_state(facts, address) if patient or facts.from_patient else None
+            related = UNRELATED
+            if facts.from_patient and facts.exchanges_enforced:
+                related = await self._store.read(relation, str(address), str(facts.sender))
+            standing = Standing.OPEN
+            if bal is not None and bal.type is BalType.PAT and bal.state is not BalState.ACTIVE:
+                standing = await self._store.read(patients.standing, bal.id)
         except StoreError as fault:
             return Defer(Rule.STORE_DATABASE, str(fault))
         listed = local or (self._espace.lists(address.domain) if self._espace.liste is not None else None)
         full = bal is not None and bal.full
-        candidate = Recipient(address, local, listed, patient, bal.state if bal else None, full, state)
+        state = bal.state if bal else None
+        candidate = Recipient(address, local, listed, patient, state, full, standing, related)
+        if local and address.local == REPORTING and facts.speaker.edge is Edge.SUBMISSION:
+            candidate = Recipient(address, True, True, False, BalState.ACTIVE, reporting=True)
         verdict = decide_rcpt(facts, candidate)
         if patient and transaction.announced > self._max_size_patient and isinstance(verdict, Accept):
             # facts 4.5.7: told before the message travels, and for this recipient alone.
             verdict = Refuse(Rule.MESSAGE_TOO_LARGE, f"{transaction.announced} octets announced for a patient")
         transaction.facts = facts.after_rcpt(candidate, verdict)
         if isinstance(verdict, Accept):
-            if address not in transaction.recipients:
+            unread = candidate.reporting and (bal is None or facts.from_patient)
+            if address not in transaction.recipients and not unread:
                 transaction.recipients[address] = Accepted(
-                    address, bal.id if bal else None, bal.type if bal else None, notify, orcpt
+                    address,
+                    bal.id if bal else None,
+                    bal.type if bal else None,
+                    notify,
+                    orcpt,
+                    bal.address if bal else str(address),
                 )
             if patient:
                 transaction.max_size = min(transaction.max_size, self._max_size_patient)
@@ -165,13 +190,6 @@ class Reception:
         others = frozenset(domain for domain in domains - listed if self._espace.lists(domain))
         return replace(headers, from_listed=listed, from_others=others)
 
-    async def _exchange_state(self, facts: Transaction, address: Address) -> ExchangeState | None:
-        if facts.sender is None:
-            return None
-        professional, patient = (address, facts.sender) if facts.from_patient else (facts.sender, address)
-        known = await self._store.read(exchange, str(professional), str(patient))
-        return known.state if known else None
-
     async def _bal(self, address: Address) -> Bal | None:
         """The mailbox as the store last told it; asked once, then remembered until a hint says that accounts
         changed."""
@@ -190,6 +208,22 @@ class Reception:
     def _forget_bals(self) -> None:
         self._bals_version += 1
         self._bals.clear()
+        self._exceptions = None
+
+    async def _charter_for(self, speaker: Speaker, sender: Address | None) -> Charter:
+        """The rules for this sender: one to whom the regulator gave an exception may write to more people at once."""
+        if speaker.edge is not Edge.SUBMISSION:
+            return self._charter
+        known, version = self._exceptions, self._bals_version
+        if known is None:
+            known = {one.sender: one for one in await self._store.read(exceptions)}
+            if version == self._bals_version:
+                self._exceptions = known
+        exception = known.get(self._store.keys.locator(str(sender))) if known else None
+        if exception is None or exception.until_us <= self._intake.clock.now_us():
+            return self._charter
+        most = max(self._charter.max_recipients, min(exception.most, MOST_BY_EXCEPTION))
+        return replace(self._charter, max_recipients=most)
 
 
 __all__ = ["Accepted", "Arrival", "Caller", "MailTransaction", "Reception", "Trace"]

@@ -35,6 +35,8 @@ class Accepted:
     bal_type: BalType | None
     notify: str
     orcpt: str
+    mailbox: str
+    """The bal's own address: a citizen may have been written to by a former matricule. Another operator's as given."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,11 @@ class MailTransaction:
     @property
     def sender(self) -> Address | None:
         return self.facts.sender
+
+    @property
+    def reporting(self) -> bool:
+        """Whether the message reports abuse, beside its going to ``recipients``, if any."""
+        return any(one.reporting for one in self.facts.recipients)
 
 
 @dataclass(frozen=True, slots=True)

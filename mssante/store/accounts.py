@@ -1,4 +1,4 @@
-"""Bals, their holders, delegations and patients.
+"""Bals, their holders and delegations; citizens have theirs too (`patients`).
 
 Always true here: an address is given once for ever (a closed bal's row is the tombstone that keeps it); a bal is born
 with its folders; a patient's address and identity are sealed, the row is found by a keyed hash; each change hints
@@ -9,19 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, case, delete, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mssante.domain.address import Address
 from mssante.domain.bal import BalState, BalType
 from mssante.domain.identifiers import Adeli, Rpps
-from mssante.store import schema
 from mssante.store.engines import keys_of
 from mssante.store.errors import AlreadyExists, NotFound
 from mssante.store.folders import first_folders
 from mssante.store.keys import Keys
 from mssante.store.prepared import Prepared
-from mssante.store.schema import bal, credential, delegation, folder, subscription
+from mssante.store.schema import annotation, bal, credential, delegation, folder, matricule, subscription
 from mssante.store.writer import Tx
 
 
@@ -92,24 +91,6 @@ class Lent(msgspec.Struct, frozen=True):
     right: str
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """A citizen as the INS knows him: the matricule (15 characters) and the five traits; `notify` his own e-mail
-    address."""
-
-    ins: str
-    nom: str
-    prenoms: str
-    naissance: str
-    sexe: str
-    lieu: str
-    notify: str | None = None
-
-
-class Patient(msgspec.Struct, frozen=True):
-    bal: Bal
-    identity: Identity
-
-
 _FIELDS = [name for name in Bal.__struct_fields__ if name not in ("id", "address", "type", "state")]
 BAL_COLUMNS = (
     *(bal.c[name] for name in ("id", "locator", "sealed_address", "type", "state")),
@@ -117,6 +98,11 @@ BAL_COLUMNS = (
 )
 _BAL = select(*BAL_COLUMNS)
 _BY_LOCATOR = _BAL.where(bal.c.locator.in_(bindparam("locators", expanding=True)))
+_BY_MATRICULE = (
+    select(matricule.c.locator, *BAL_COLUMNS)
+    .join_from(matricule, bal)
+    .where(matricule.c.locator.in_(bindparam("locators", expanding=True)))
+)
 _BY_ID = _BAL.where(bal.c.id == bindparam("id"))
 _HOLDER = bal.alias("holder")
 _HIS_RPPS = case((_HOLDER.c.type == BalType.PER.value, _HOLDER.c.rpps))
@@ -189,14 +175,19 @@ def find_bal(conn: Connection, address: Address | str) -> Bal | None:
 
 
 def find_bals(conn: Connection, addresses: Iterable[Address | str]) -> dict[str, Bal]:
-    """The bals of those addresses that have one, by address."""
+    """The bals of those addresses that have one, by address. A citizen's former address finds his bal too, whose own
+    address is another then."""
     keys = keys_of(conn)
-    locators = [keys.locator(str(address)) for address in addresses]
+    names = {keys.locator(str(address)): str(address) for address in addresses}
+    locators = list(names)
     found: dict[str, Bal] = {}
     for start in range(0, len(locators), 1000):
         for row in conn.execute(_BY_LOCATOR, {"locators": locators[start : start + 1000]}):
-            one = bal_of(keys, row)
-            found[one.address] = one
+            found[names[row[1]]] = bal_of(keys, row)
+    former = [locator for locator, name in names.items() if name not in found and keys.is_patient(name)]
+    for start in range(0, len(former), 1000):
+        for locator, *columns in conn.execute(_BY_MATRICULE, {"locators": former[start : start + 1000]}):
+            found[names[locator]] = bal_of(keys, columns)
     return found
 
 
@@ -247,7 +238,7 @@ def set_holder(tx: Tx, bal_id: int, holder: Mapping[str, str | None]) -> None:
 
 def entomb(tx: Tx, bal_id: int) -> None:
     """What is left is the tombstone: address, type, state, motif and dates. Its messages must be gone already."""
-    for table in (folder, subscription, credential, delegation):
+    for table in (folder, annotation, subscription, credential, delegation):
         tx.conn.execute(delete(table).where(table.c.bal_id == bal_id))
     gone = dict.fromkeys(("rpps", "adeli", "finess", "siret", "profession", "password_hash"))
     names = dict.fromkeys(("responsable", "nom", "prenom"), "")
@@ -291,37 +282,4 @@ def lent_to(conn: Connection, bal_id: int) -> list[Lent]:
 
 def delegates(conn: Connection, to: str) -> list[int]:
     """The bals whose holder a delegation to `to` (an address or an RPPS) means."""
-    return list(conn.execute(select(_HOLDER.c.id).where(or_(_HOLDER.c.locator == to, _HIS_RPPS == to))).scalars())
-
-
-def create_patient(
-    tx: Tx, address: str, identity: Identity, password_hash: str | None = None, quota_bytes: int | None = None
-) -> int:
-    """Opens a citizen's bal; its id. Name and identity are kept sealed only."""
-    bal_id = create_bal(
-        tx, NewBal(address=address, type=BalType.PAT, password_hash=password_hash, quota_bytes=quota_bytes)
-    )
-    sealed = tx.keys.seal(msgspec.msgpack.encode(identity), b"patient %d" % bal_id)
-    tx.conn.execute(insert(schema.patient), {"bal_id": bal_id, "sealed_identity": sealed})
-    return bal_id
-
-
-def patient(conn: Connection, bal_id: int) -> Patient | None:
-    return next(iter(_patients(conn, bal_id)), None)
-
-
-def patients(conn: Connection) -> list[Patient]:
-    return _patients(conn, None)
-
-
-def _patients(conn: Connection, bal_id: int | None) -> list[Patient]:
-    query = select(schema.patient.c.sealed_identity, *BAL_COLUMNS).join_from(schema.patient, bal).order_by(bal.c.id)
-    if bal_id is not None:
-        query = query.where(bal.c.id == bal_id)
-    keys = keys_of(conn)
-    found = []
-    for row in conn.execute(query):
-        one = bal_of(keys, row[1:])
-        identity = msgspec.msgpack.decode(keys.unseal(row[0], b"patient %d" % one.id), type=Identity)
-        found.append(Patient(one, identity))
-    return found
+    return list(conn.execute(select(_HOLDER.c.id).where(literal(to).in_([_HOLDER.c.locator, _HIS_RPPS]))).scalars())

@@ -4,6 +4,7 @@ Always true here: one row serves all entries and queue items of a message; when 
 queue item go, the row goes, and with it the only copy of the content's key: from then on nobody can read the content.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
@@ -147,3 +148,8 @@ def chunks(uids: Sequence[int]) -> Iterator[list[int]]:
     ordered = sorted(set(uids))
     for start in range(0, len(ordered), _CHUNK):
         yield ordered[start : start + _CHUNK]
+
+
+def id_digest(message_id: str) -> str:
+    """What stands in a table for a Message-ID, which holds whatever a mail program put there."""
+    return hashlib.sha256(message_id.encode("utf-8", "surrogateescape")).hexdigest()[:32]

@@ -24,15 +24,16 @@ from mssante.domain.bal import BalState, BalType
 from mssante.domain.clock import SystemClock
 from mssante.domain.ins import ins_key
 from mssante.domain.transaction import Charter
-from mssante.services import bals
+from mssante.services import bals, patients
 from mssante.services.accounts import Accounts
 from mssante.services.arrival import Intake
 from mssante.services.passwords import PasswordCost, Passwords
 from mssante.services.reception import Reception
 from mssante.services.resolver import Resolver
 from mssante.store import Store, StoreError, StoreFull, StoreUnavailable
-from mssante.store.accounts import Identity, NewBal, set_quota
+from mssante.store.accounts import NewBal, set_quota
 from mssante.store.mail import entries, folder_by_name, rows
+from mssante.store.patients import Identity, NewPatient
 from smtp_in.listeners import Listeners, start
 from smtp_in.settings import SmtpInSettings
 from tests.smtp_in.client import Client
@@ -148,7 +149,7 @@ async def house(spaces: Spaces, tmp_path: Path) -> AsyncIterator[House]:
     full = store.read_now(bals.known_bal, parse_address(f"plein@{CABINET}"))
     store.write_now(set_quota, full.id, 0)
     identity = Identity(ins=INS, nom="NOM", prenoms="PRENOM", naissance="1955-08-01", sexe="F", lieu="99364")
-    store.write_now(bals.open_patient, parse_address(PATIENT), identity, password_hash, "test")
+    store.write_now(patients.register, [NewPatient(parse_address(PATIENT), identity, password_hash)], "test")
     intake = Intake(
         store, Resolver(("127.0.0.1", 9)), clock, hostname=f"mx.{CABINET}", sign=None, verify=False,
         queue_lifetime_us=3_600_000_000,

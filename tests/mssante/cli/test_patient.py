@@ -18,6 +18,7 @@ def test_a_citizens_mailbox(operator: Operator, store: Store) -> None:
         "ins": INS,
         "address": f"{INS}@patient.mssante.fr",
         "state": "active",
+        "standing": "open",
         "nom": "DURAND",
         "prenoms": "Jeanne Marie",
         "used_bytes": 0,

@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssante.domain.exchange import ExchangeState, after_professional_message, is_fin, patient_may_write
+from mssante.domain.exchange import (
+    Ending,
+    ExchangeState,
+    Relation,
+    after_professional_message,
+    ending,
+    is_fin,
+    patient_may_write,
+)
+
+NOTHING, THREAD, EXCHANGE = Ending
+OPEN, ENDED = ExchangeState
 
 
 @pytest.mark.parametrize(
@@ -29,7 +40,9 @@ from mssante.domain.exchange import ExchangeState, after_professional_message, i
         ("FIN", False, False),
         ("(FIN)", False, False),
         ("[FINI]", False, False),
-        ("[F I N]", False, False),
+        ("[F I N]", True, False),
+        ("[F.I.N]", False, False),
+        ("[F\u00a0I\u00a0N]", True, False),
         ("Enfin", False, False),
         ("[FIN", False, False),
         ("XDM/1.0/DDM+Compte rendu", False, False),
@@ -71,22 +84,48 @@ def test_exact_is_never_laxer(subject: str) -> None:
     assert is_fin(subject, "") or not is_fin(subject, "", exact=True)
 
 
-# A history is what the professional sent: True is a message with FIN.
-@given(st.lists(st.booleans()))
-def test_the_last_word_of_the_professional_decides(history: list[bool]) -> None:
+@pytest.mark.parametrize(
+    ("subject", "header", "scope", "ends"),
+    [
+        ("Bonjour", "FIN", EXCHANGE, EXCHANGE),
+        ("Bonjour", "FIN", THREAD, THREAD),
+        ("[FIN]", "", THREAD, EXCHANGE),
+        ("[FIN]", "FIN", THREAD, EXCHANGE),
+        ("Bonjour", "", THREAD, NOTHING),
+    ],
+)
+def test_the_header_ends_what_the_operator_sets(subject: str, header: str, scope: Ending, ends: Ending) -> None:
+    assert ending(subject, header, header_ends=scope) is ends
+
+
+@given(st.lists(st.sampled_from([NOTHING, EXCHANGE])))
+def test_the_last_word_of_the_professional_decides(history: list[Ending]) -> None:
     state: ExchangeState | None = None
-    for fin in history:
-        state = after_professional_message(state, fin)
-    assert patient_may_write(state) is (history != [] and not history[-1])
+    for ends in history:
+        state = after_professional_message(state, ends)
+    assert patient_may_write(Relation(state)) is (history != [] and history[-1] is NOTHING)
 
 
-def test_opened_ended_reopened() -> None:
-    assert not patient_may_write(None)
-    opened = after_professional_message(None, fin=False)
-    assert opened is ExchangeState.OPEN
-    ended = after_professional_message(opened, fin=True)
-    assert ended is ExchangeState.ENDED
-    assert not patient_may_write(ended)
-    assert after_professional_message(ended, fin=False) is ExchangeState.OPEN
-    # A first message that already says FIN is read and not answered.
-    assert after_professional_message(None, fin=True) is ExchangeState.ENDED
+@given(st.lists(st.sampled_from(Ending)))
+def test_a_thread_that_ends_leaves_the_others_as_they_were(history: list[Ending]) -> None:
+    state: ExchangeState | None = None
+    for ends in history:
+        state = after_professional_message(state, ends)
+    words = [ends for ends in history if ends is not THREAD]
+    assert state is (None if not history else OPEN if words and words[-1] is NOTHING else ENDED)
+
+
+@pytest.mark.parametrize(
+    ("state", "introduced", "may"),
+    [
+        (None, False, False),
+        (None, True, True),
+        (OPEN, False, True),
+        (OPEN, True, True),
+        # Who ended his own exchange is not written to through a colleague's.
+        (ENDED, False, False),
+        (ENDED, True, False),
+    ],
+)
+def test_who_may_be_written_to(state: ExchangeState | None, introduced: bool, may: bool) -> None:
+    assert patient_may_write(Relation(state, introduced)) is may

@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 
 from mssante.domain.address import Address, parse_address
 from mssante.domain.bal import BalState, BalType
-from mssante.domain.exchange import ExchangeState
+from mssante.domain.exchange import (
+    Ending,
+    ExchangeState,
+    Guard,
+    Relation,
+    after_professional_message,
+    patient_may_write,
+)
 from mssante.domain.ins import ins_key
+from mssante.domain.patient import Standing
 from mssante.domain.replies import reply_for
 from mssante.domain.rules import DATA_RULES, MAIL_RULES, RCPT_RULES, decide_data, decide_mail, decide_rcpt
 from mssante.domain.transaction import Charter, Edge, HeaderFacts, Recipient, Speaker, Transaction
@@ -65,7 +73,7 @@ def here(
         patient_domain=address.domain in CHARTER.patient_domains,
         state=state,
         full=full,
-        exchange=exchange,
+        relation=Relation(exchange),
     )
 
 
@@ -75,7 +83,7 @@ def elsewhere(address: Address, listed: bool | None = True, exchange: ExchangeSt
         local=False,
         listed=listed,
         patient_domain=address.domain in CHARTER.patient_domains,
-        exchange=exchange,
+        relation=Relation(exchange),
     )
 
 
@@ -138,11 +146,11 @@ def test_mail(speaker: Speaker, sender: Address | None, rule: Rule | None) -> No
         (here(INES, BalState.CLOSED), Rule.RECIPIENT_CLOSED),
         (here(JEANNE, full=True), Rule.RECIPIENT_FULL),
         (here(JEANNE, BalState.CLOSED, full=True), Rule.RECIPIENT_CLOSED),
-        (here(Address("255081416802539", "patient.mssante.fr")), Rule.RECIPIENT_INS),
-        (here(Address("255081416802539", "patient.mssante.fr"), None), Rule.RECIPIENT_INS),
+        (here(Address("255081416802539", "patient.mssante.fr")), Rule.RECIPIENT_INS_KEY),
+        (here(Address("255081416802539", "patient.mssante.fr"), None), Rule.RECIPIENT_INS_KEY),
         (here(Address("2550814168025", "patient.mssante.fr"), None), Rule.RECIPIENT_INS),
         (here(Address("reponse.automatique-test", "patient.mssante.fr"), None), Rule.RECIPIENT_PATIENT_UNKNOWN),
-        (elsewhere(Address("255081416802539", "patient.ailleurs.example")), Rule.RECIPIENT_INS),
+        (elsewhere(Address("255081416802539", "patient.ailleurs.example")), Rule.RECIPIENT_INS_KEY),
         (elsewhere(Address("255081416802539", "cabinet.ailleurs.example")), None),  # not a patient domain: any name
         (elsewhere(PAUL, listed=False), Rule.ESPACE_CONFIANCE_RECIPIENT),
         (elsewhere(PAUL, listed=None), Rule.ESPACE_CONFIANCE_UNAVAILABLE),
@@ -420,26 +428,58 @@ def test_from_is_not_judged_when_the_operator_sets_so() -> None:
 
 
 def test_fin_ends_the_exchange_with_patients_and_leaves_professionals_in_copy() -> None:
-    transaction = said(
-        AS_JEANNE, JEANNE, here(INES, exchange=OPEN), elsewhere(OMAR), elsewhere(PAUL), here(SECRETARIAT)
-    )
-    assert transaction.exchanges_after(HeaderFacts(subject="Re: [ fin ]")) == {INES: ENDED, OMAR: ENDED}
-    assert transaction.exchanges_after(HeaderFacts(x_mss_mes="FIN")) == {INES: ENDED, OMAR: ENDED}
-    assert transaction.exchanges_after(HeaderFacts(subject="Bonjour")) == {INES: OPEN, OMAR: OPEN}
-    exact = replace(transaction, charter=replace(CHARTER, fin_exact=True))
-    assert exact.exchanges_after(HeaderFacts(subject="Re: [ fin ]")) == {INES: OPEN, OMAR: OPEN}
-    assert exact.exchanges_after(HeaderFacts(subject=" [FIN] ")) == {INES: ENDED, OMAR: ENDED}
+    transaction = said(AS_JEANNE, JEANNE, here(INES), elsewhere(OMAR), elsewhere(PAUL), here(SECRETARIAT))
+    assert transaction.patients == (INES, OMAR)
+    assert transaction.ends(HeaderFacts(subject="Re: [ fin ]")) is Ending.EXCHANGE
+    assert transaction.ends(HeaderFacts(x_mss_mes="FIN")) is Ending.EXCHANGE
+    assert transaction.ends(HeaderFacts(subject="Bonjour")) is Ending.NOTHING
+    exact = replace(transaction, charter=replace(CHARTER, fin_exact=True, fin_header=Ending.THREAD))
+    assert exact.ends(HeaderFacts(subject="Re: [ fin ]")) is Ending.NOTHING
+    assert exact.ends(HeaderFacts(subject=" [FIN] ")) is Ending.EXCHANGE
+    assert exact.ends(HeaderFacts(x_mss_mes="FIN")) is Ending.THREAD
 
 
 def test_a_professional_elsewhere_opens_too() -> None:
-    assert said(LISTED, PAUL, here(INES, exchange=ENDED)).exchanges_after(HeaderFacts()) == {INES: OPEN}
+    assert said(LISTED, PAUL, here(INES)).patients == (INES,)
 
 
 @pytest.mark.parametrize(("speaker", "sender"), [*PATIENTS, (LISTED, None)])
 def test_patients_and_notices_change_nothing(speaker: Speaker, sender: Address | None) -> None:
-    transaction = said(speaker, sender, here(JEANNE, exchange=OPEN), here(CORSICAN))
-    assert transaction.exchanges_after(HeaderFacts(subject="[FIN]")) == {}
-    assert transaction.exchanges_after(HeaderFacts()) == {}
+    assert said(speaker, sender, here(JEANNE, exchange=OPEN), here(CORSICAN)).patients == ()
+
+
+@pytest.mark.parametrize(
+    ("guard", "hosted", "rule"),
+    [
+        (Guard.STRICT, "", Rule.EXCHANGE_NOT_OPENED),
+        (Guard.SOFT, "", None),
+        (Guard.OFF, "", None),
+        # Our own citizens' domain is not another operator's, whichever door its mail comes through.
+        (Guard.SOFT, OMAR.domain, Rule.EXCHANGE_NOT_OPENED),
+        (Guard.OFF, OMAR.domain, Rule.EXCHANGE_NOT_OPENED),
+    ],
+)
+def test_the_guard_for_the_citizens_of_others(guard: Guard, hosted: str, rule: Rule | None) -> None:
+    charter = replace(CHARTER, exchange_guard=guard, hosted_patient_domain=hosted)
+    assert meant(decide_rcpt(said(LISTED, OMAR, charter=charter), here(JEANNE))) == rule
+    assert meant(decide_rcpt(said(LISTED, OMAR, charter=charter), here(INES))) is Rule.EXCHANGE_PATIENT_TO_PATIENT
+    assert meant(decide_rcpt(said(AS_INES, INES, charter=charter), here(JEANNE))) is Rule.EXCHANGE_NOT_OPENED
+
+
+@pytest.mark.parametrize(
+    ("standing", "state", "rule"),
+    [
+        (Standing.OPPOSED, BalState.DRAFT, Rule.RECIPIENT_PATIENT_OPPOSED),
+        (Standing.OPPOSED, BalState.CLOSING, Rule.RECIPIENT_PATIENT_OPPOSED),
+        (Standing.CLOSED, BalState.CLOSED, Rule.RECIPIENT_PATIENT_CLOSED),
+        (Standing.DECEASED, BalState.CLOSED, Rule.RECIPIENT_PATIENT_DECEASED),
+        (Standing.OPEN, BalState.CLOSED, Rule.RECIPIENT_CLOSED),
+        (Standing.OPEN, None, Rule.RECIPIENT_PATIENT_UNKNOWN),
+        (Standing.OPEN, BalState.ACTIVE, None),
+    ],
+)
+def test_each_cause_of_a_citizen_without_mailbox(standing: Standing, state: BalState | None, rule: Rule | None) -> None:
+    assert meant(decide_rcpt(said(AS_JEANNE, JEANNE), replace(here(INES, state), standing=standing))) == rule
 
 
 @given(
@@ -473,8 +513,10 @@ def test_any_history_of_messages(history: list[tuple[str, Address, Address, bool
             assert verdict == ACCEPT
         else:
             assert (verdict == ACCEPT) is (last_fin.get(pair) is False)
-        changed = transaction.after_rcpt(recipient, verdict).exchanges_after(headers)
-        exchanges |= {(professional, address): state for address, state in changed.items()}
+        after = transaction.after_rcpt(recipient, verdict)
+        for address in after.patients:
+            written = (professional, address)
+            exchanges[written] = after_professional_message(exchanges.get(written), after.ends(headers))
 
 
 # --- for any facts whatever
@@ -490,15 +532,23 @@ speakers = st.builds(
 )
 transactions = st.builds(Transaction, charter=st.just(CHARTER), speaker=speakers, sender=st.none() | addresses)
 facts = st.builds(
-    lambda address, local, listed, state, full, exchange: Recipient(
-        address, local, listed, address.domain in CHARTER.patient_domains, state, full, exchange
+    lambda address, local, listed, state, full, standing, exchange: Recipient(
+        address,
+        local,
+        listed,
+        address.domain in CHARTER.patient_domains,
+        state,
+        full,
+        standing,
+        Relation(*exchange),
     ),
     addresses,
     st.booleans(),
     st.none() | st.booleans(),
     st.none() | st.sampled_from(BalState),
     st.booleans(),
-    st.none() | st.sampled_from(ExchangeState),
+    st.sampled_from(Standing),
+    st.tuples(st.none() | st.sampled_from(ExchangeState), st.booleans()),
 )
 
 
@@ -509,7 +559,8 @@ def test_what_an_accepted_recipient_implies(transaction: Transaction, recipient:
         assert recipient.local or (recipient.listed and transaction.speaker.edge is Edge.SUBMISSION)
         assert not recipient.local or recipient.state in {BalState.ACTIVE, BalState.SUSPENDED}
         assert not (recipient.local and recipient.full)
-        assert not transaction.from_patient or (recipient.exchange is OPEN and not recipient.patient_domain)
+        assert not transaction.from_patient or (patient_may_write(recipient.relation) and not recipient.patient_domain)
+        assert not recipient.local or recipient.standing is Standing.OPEN
 
 
 @given(transactions)

@@ -8,11 +8,9 @@ from mssante.domain.address import parse_address
 from mssante.domain.bal import BalState, BalType
 from mssante.store import AlreadyExists, NotFound, Store
 from mssante.store.accounts import (
-    Identity,
     NewBal,
     create_bal,
     create_bals,
-    create_patient,
     delegate,
     delegates,
     delegations,
@@ -21,8 +19,6 @@ from mssante.store.accounts import (
     get_bal,
     lent_to,
     list_bals,
-    patient,
-    patients,
     set_password_hash,
     set_quota,
     set_state,
@@ -30,16 +26,6 @@ from mssante.store.accounts import (
 )
 from tests.mssante.store.made import DOCTOR, MATRICULE, PATIENT, make_bals
 from tests.support.clock import FakeClock
-
-IDENTITY = Identity(
-    ins=MATRICULE,
-    nom="Pâquerette",
-    prenoms="Ana Lou",
-    naissance="1979-03-05",
-    sexe="F",
-    lieu="12151",
-    notify="ana@exemple.test",
-)
 
 
 def test_a_bal_is_found_as_it_was_opened(store: Store, clock: FakeClock) -> None:
@@ -141,27 +127,3 @@ def test_delegations(store: Store) -> None:
     assert store.read_now(delegates, "holder@cabinet.mssante.fr") == [holder]
     store.write_now(withdraw, shared, "810001234567", "read")
     assert len(store.read_now(delegations, shared)) == 1
-
-
-def test_a_patient_is_found_by_his_address(store: Store) -> None:
-    bal_id = store.write_now(create_patient, PATIENT, IDENTITY, "hash")
-    bal = store.read_now(find_bal, PATIENT)
-    assert bal is not None
-    assert (bal.id, bal.address, bal.type, bal.nom, bal.password_hash) == (bal_id, PATIENT, BalType.PAT, "", "hash")
-    found = store.read_now(patient, bal_id)
-    assert found is not None
-    assert (found.bal, found.identity) == (bal, IDENTITY)
-    assert store.read_now(patients) == [found]
-    assert store.read_now(patient, 10_000) is None
-    with pytest.raises(AlreadyExists) as taken:
-        store.write_now(create_patient, PATIENT, IDENTITY)
-    assert MATRICULE not in str(taken.value)
-
-
-def test_no_trace_of_a_patient_in_the_files(sqlite_store: Store, tmp_path: Path) -> None:
-    sqlite_store.write_now(create_patient, PATIENT, IDENTITY)
-    sqlite_store.close()
-    raw = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())
-    assert b"ins:" in raw
-    for secret in (MATRICULE, "Pâquerette", "Ana Lou", "1979-03-05", "ana@exemple.test"):
-        assert secret.encode() not in raw

@@ -1,0 +1,81 @@
+"""What a message does to exchanges between professionals and patients, and what they do to it, as it is accepted.
+
+Always true here: all is asked and changed inside the accepting transaction, so that two messages at once are judged one
+after the other; the rules are `domain.exchange`'s; a citizen hosted here is known by his present address, whichever of
+his matricules was written to. Nothing is asked for mail between professionals.
+"""
+
+from collections.abc import Sequence
+
+from mssante.domain.address import Address
+from mssante.domain.bal import BalType
+from mssante.domain.exchange import Ending, Guard, after_professional_message, patient_may_write
+from mssante.domain.transaction import HeaderFacts
+from mssante.domain.verdict import Refuse, Rule
+from mssante.services.transaction import MailTransaction
+from mssante.store import Conn, Tx, patient_notices
+from mssante.store.exchanges import end_thread, introduce, record_exchange, relation, reopen_thread, thread_ended
+from mssante.store.mail import Delivered, store_flags
+
+OUTSIDE = "$HorsEchange"
+"""Keyword of a patient's message that was let through outside any exchange (guard ``soft``)."""
+
+
+def judge(conn: Conn, mail: MailTransaction, headers: HeaderFacts) -> Refuse | frozenset[int]:
+    """May the patient who sends this write to all its recipients, now and in this thread? When not: a refusal or, where
+    the guard lets it through, the bals for which it is outside any exchange."""
+    facts = mail.facts
+    if not facts.from_patient or facts.sender is None:
+        return frozenset()
+    if not facts.exchanges_enforced and facts.charter.exchange_guard is Guard.OFF:
+        return frozenset()
+    outside = set()
+    for address, recipient in mail.recipients.items():
+        pair = str(address), str(facts.sender)
+        related = patient_may_write(relation(conn, *pair))
+        if related and not thread_ended(conn, *pair, headers.references):
+            continue
+        if facts.exchanges_enforced:
+            if related:
+                return Refuse(Rule.EXCHANGE_THREAD_ENDED, "the thread was ended")
+            return Refuse(Rule.EXCHANGE_ENDED, "ended between RCPT and DATA")
+        if recipient.bal_id is not None:
+            outside.add(recipient.bal_id)
+    return frozenset(outside)
+
+
+def follow(tx: Tx, mail: MailTransaction, headers: HeaderFacts, named: Sequence[Address], accepted_as: str) -> None:
+    """The exchanges after a professional's message to patients. `named`: whom it tells the patient to answer, the
+    addresses of To, Cc and Reply-To."""
+    facts = mail.facts
+    if not facts.patients:
+        return
+    sender, ends = str(facts.sender), facts.ends(headers)
+    thread = [one for one in (*headers.references, headers.message_id) if one]
+    others = [str(one) for one in named if one.domain not in facts.charter.patient_domains and one != facts.sender]
+    for address in facts.patients:
+        patient = mail.recipients[address].mailbox
+        state = after_professional_message(relation(tx.conn, sender, patient).state, ends)
+        if record_exchange(tx, sender, patient, state, headers.message_id):
+            tx.journal(f"exchange.{state}", actor=mail.caller.name, object=sender, patient=patient, by=accepted_as)
+        if ends is Ending.THREAD:
+            end_thread(tx, sender, patient, thread, accepted_as)
+        elif ends is Ending.NOTHING:
+            reopen_thread(tx, sender, patient, thread)
+            introduce(tx, others, patient, through=sender, message_id=headers.message_id)
+
+
+def delivered(
+    tx: Tx, mail: MailTransaction, places: Sequence[Delivered], outside: frozenset[int], accepted_as: str, every_us: int
+) -> None:
+    """Marks what is outside any exchange, and notes which citizens are to be told of new mail."""
+    for place in places:
+        if place.bal_id in outside:
+            store_flags(tx, place.folder_id, [place.uid], "+", 0, (OUTSIDE,))
+    if outside:
+        tx.journal("exchange.outside", actor=mail.caller.name, object=accepted_as, recipients=len(outside))
+    citizens = {
+        one.bal_id for one in mail.recipients.values() if one.bal_type is BalType.PAT and one.bal_id is not None
+    }
+    if citizens and every_us:
+        patient_notices.mail_arrived(tx, sorted(citizens), every_us)
