@@ -6,15 +6,12 @@ at most `_LOOK` octets of a part are looked at.
 
 from __future__ import annotations
 
-import html
 import re
 from typing import Final
 
 from imap.responses import string
-from imap.search import charset_of, part_text, text_parts
 from imap.view import View
-from mssante.mime.content import parse_content_type
-from mssante.mime.headers import split_fields
+from mssante.mime.text import charset_of, content_of, html_text, part_text, text_parts
 from mssante.services.mailboxes import Account
 from mssante.services.messages import Loaded
 
@@ -22,9 +19,7 @@ _LOOK: Final = 16_384
 _LENGTH: Final = 200
 _PARTS: Final = 20
 """Parts that are looked at in search of text."""
-_NO_TEXT = re.compile(r"<(style|script|head)\b.*?(</\1\s*>|$)|<[^>]*(>|$)", re.DOTALL | re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x20\x7f\s]+")
-_FIELDS: Final = frozenset({b"content-type", b"content-transfer-encoding"})
 
 
 async def preview(own: Account, view: View, place: int, found: Loaded, *, lazy: bool) -> bytes:
@@ -40,15 +35,14 @@ async def preview(own: Account, view: View, place: int, found: Loaded, *, lazy: 
         return await own.read(view.folder_id, uid, found.message, start, end - start) if end > start else b""
 
     second = ""
-    for header, body in text_parts(found.message.card.root)[:_PARTS]:
-        fields = split_fields(await octets(header[0], min(header[1], header[0] + _LOOK)), _FIELDS)
-        kind = parse_content_type(fields.get(b"content-type", [b""])[0])
+    for part in text_parts(found.message.card.root)[:_PARTS]:
+        kind, encoding = content_of(await octets(part.header_start, min(part.body_start, part.header_start + _LOOK)))
         if kind.type.lower() != b"text":
             continue
-        encoding = fields.get(b"content-transfer-encoding", [b""])[0].lower()
-        text = part_text(await octets(body[0], min(body[1], body[0] + _LOOK)), encoding, charset_of(kind))
+        looked_at = await octets(part.body_start, min(part.body_end, part.body_start + _LOOK))
+        text = part_text(looked_at, encoding, charset_of(kind))
         if kind.subtype.lower() == b"html":
-            second = second or _line(html.unescape(_NO_TEXT.sub(" ", text)))
+            second = second or _line(html_text(text))
         elif words := _line(text):
             return string(words.encode("utf-8"))
     return string(second.encode("utf-8"))

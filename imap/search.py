@@ -1,17 +1,15 @@
 """Which messages of the selected folder SEARCH finds (RFC 9051 §6.4.4).
 
 Invariants:
-- The answer is exact: what the view alone can tell is asked first, and only messages still in question are read.
-- Texts are compared decoded (RFC 2047, transfer encodings, charsets), NFC, without case; a substring anywhere counts.
+- The answer is exact: what the view alone can tell is asked first, then texts of what is still in question, and only
+  messages that neither could decide are read.
+- Texts are compared decoded (RFC 2047, transfer encodings, charsets) and folded as the operator has set it; a substring
+  anywhere counts.
 - A message that is gone from the store is found by nothing but its flags and numbers.
 """
 
 from __future__ import annotations
 
-import asyncio
-import binascii
-import quopri
-import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
 from enum import IntEnum
@@ -20,6 +18,7 @@ from typing import Final
 from imap.responses import message_id
 from imap.search_keys import (
     All,
+    Among,
     And,
     Body,
     Day,
@@ -38,28 +37,21 @@ from imap.search_keys import (
     When,
     Within,
 )
-from imap.sections import whole_header
 from imap.view import View
-from mssante.mime.card import LEAF, Part
-from mssante.mime.content import ContentType, parse_content_type
-from mssante.mime.headers import decode_text, split_fields
 from mssante.services.mailboxes import Account
-from mssante.services.messages import CHUNK, Loaded, Message
+from mssante.services.messages import Message
 
 _BATCH: Final = 100
 _DAY_US: Final = 86_400_000_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-MAX_TEXT: Final = 8 * 1024 * 1024
-"""Octets of one text part that are looked at."""
 
 
 class Cost(IntEnum):
     """What it takes to judge a key."""
 
     VIEW = 0
-    CARD = 1
-    HEADER = 2
-    CONTENT = 3
+    TEXT = 1
+    CARD = 2
 
 
 def cost(key: Key) -> Cost:
@@ -72,10 +64,8 @@ def cost(key: Key) -> Cost:
             return cost(inner)
         case Size() | Day() | Within():
             return Cost.CARD
-        case Header():
-            return Cost.HEADER
-        case Body():
-            return Cost.CONTENT
+        case Header() | Body():
+            return Cost.TEXT
     return Cost.VIEW
 
 
@@ -91,38 +81,51 @@ def asks(key: Key, kind: type[Key]) -> bool:
     return isinstance(key, kind)
 
 
-def fold(text: str) -> str:
-    """Text as it is compared."""
-    return unicodedata.normalize("NFC", text).casefold()
-
-
 async def find(view: View, own: Account, key: Key, breathe: Callable[[], Awaitable[None]]) -> list[int]:
     """Places of the messages that match, ascending. `breathe` is called between batches."""
-    keys = sorted(key.keys, key=cost) if isinstance(key, And) else [key]
-    cheap = [one for one in keys if cost(one) is Cost.VIEW]
     if asks(key, Saved):
         view.saved_on = await own.saved_dates(view.folder_id, view.listing.uids)
     places: Sequence[int] = range(len(view))
-    for one in cheap:
-        test = _view_test(one, view)
-        places = [place for place in places if test(place)]
-    rest = keys[len(cheap) :]
-    if not rest:
+    dear: list[Key] = []
+    for one in sorted(key.keys, key=cost) if isinstance(key, And) else [key]:
+        known = await _without_texts(one, view, own, places)
+        if cost(known) is Cost.VIEW:
+            test = _view_test(known, view)
+            places = [place for place in places if test(place)]
+        else:
+            dear.append(known)
+    if not dear:
         return list(places)
-    dear = max(map(cost, rest))
     found: list[int] = []
     for start in range(0, len(places), _BATCH):
         some = places[start : start + _BATCH]
-        uids = view.uids_at(some)
         ids = [view.listing.message_ids[place] for place in some]
-        loaded = await own.load(view.folder_id, uids, ids, header=dear >= Cost.HEADER, content=dear is Cost.CONTENT)
-        for place, uid, message in zip(some, uids, loaded, strict=True):
-            if message is not None:
-                candidate = _Candidate(view, own, place, uid, message)
-                if await _all(rest, candidate):
-                    found.append(place)
+        now_us = own.now_us()
+        for place, loaded in zip(some, await own.load(view.folder_id, view.uids_at(some), ids), strict=True):
+            if loaded is not None and all(_judge(one, view, place, loaded.message, now_us) for one in dear):
+                found.append(place)
         await breathe()
     return found
+
+
+async def _without_texts(key: Key, view: View, own: Account, places: Sequence[int]) -> Key:
+    """The key with what it says about texts looked up, for these places."""
+    match key:
+        case And(keys):
+            return And(tuple([await _without_texts(one, view, own, places) for one in keys]))
+        case Or(first, second):
+            return Or(await _without_texts(first, view, own, places), await _without_texts(second, view, own, places))
+        case Not(inner):
+            return Not(await _without_texts(inner, view, own, places))
+        case Header() | Body():
+            uids: Sequence[int] = view.listing.uids
+            ids: Sequence[int] = view.listing.message_ids
+            if len(places) < len(view):
+                uids, ids = view.uids_at(places), [ids[place] for place in places]
+            if isinstance(key, Header):
+                return Among(await own.search(view.folder_id, uids, ids, key.text, field=key.name))
+            return Among(await own.search(view.folder_id, uids, ids, key.text, whole=key.header))
+    return key
 
 
 def _view_test(key: Key, view: View) -> Callable[[int], bool]:
@@ -135,6 +138,9 @@ def _view_test(key: Key, view: View) -> Callable[[int], bool]:
             return lambda place: any(held.casefold() == wanted for held in view.listing.keywords_of(place))
         case Recent():
             return view.is_recent
+        case Among(found):
+            uids = view.listing.uids
+            return lambda place: uids[place] in found
         case Numbers(ranges, uid):
             chosen = view.places(ranges, uid=uid)
             return (chosen if isinstance(chosen, range) else frozenset(chosen)).__contains__
@@ -159,120 +165,22 @@ def _view_test(key: Key, view: View) -> Callable[[int], bool]:
     raise TypeError(key)
 
 
-class _Candidate:
-    """A message in question, its texts read when first asked for."""
-
-    __slots__ = ("_texts", "loaded", "own", "place", "uid", "view")
-
-    def __init__(self, view: View, own: Account, place: int, uid: int, loaded: Loaded) -> None:
-        self.view, self.own, self.place, self.uid, self.loaded = view, own, place, uid, loaded
-        self._texts: list[str] | None = None
-
-    @property
-    def message(self) -> Message:
-        return self.loaded.message
-
-    def field_values(self, name: str) -> list[str]:
-        wanted = name.encode("utf-8")
-        fields = split_fields(whole_header(self.message), frozenset({wanted}))
-        return [fold(decode_text(value)) for value in fields.get(wanted, ())]
-
-    async def texts(self) -> list[str]:
-        """The text parts' contents, decoded and folded."""
-        if self._texts is None:
-            self._texts = [await self._text(header, body) for header, body in text_parts(self.message.card.root)]
-        return self._texts
-
-    async def _text(self, header: tuple[int, int], body: tuple[int, int]) -> str:
-        fields = split_fields(await self._octets(*header), frozenset({b"content-type", b"content-transfer-encoding"}))
-        kind = parse_content_type(fields.get(b"content-type", [b""])[0])
-        if kind.type.lower() != b"text":
-            return ""
-        octets = await self._octets(body[0], min(body[1], body[0] + MAX_TEXT))
-        encoding = fields.get(b"content-transfer-encoding", [b""])[0].lower()
-        charset = charset_of(kind)
-        if len(octets) > CHUNK:
-            return await asyncio.to_thread(decode_part, octets, encoding, charset)
-        return decode_part(octets, encoding, charset)
-
-    async def _octets(self, start: int, end: int) -> bytes:
-        if self.loaded.content is not None:
-            return self.loaded.content[start:end]
-        pieces = [
-            await self.own.read(self.view.folder_id, self.uid, self.message, at, min(CHUNK, end - at))
-            for at in range(start, end, CHUNK)
-        ]
-        return b"".join(pieces)
-
-
-def text_parts(root: Part) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """(header span, body span) of every leaf, those of messages within included."""
-    spans = []
-    waiting = [root]
-    while waiting:
-        part = waiting.pop()
-        if part.kind == LEAF:
-            spans.append(((part.header_start, part.body_start), (part.body_start, part.body_end)))
-        waiting.extend(reversed(part.parts))
-    return spans
-
-
-def decode_part(octets: bytes, encoding: bytes, charset: bytes) -> str:
-    """The folded text of a part."""
-    return fold(part_text(octets, encoding, charset))
-
-
-def charset_of(kind: ContentType) -> bytes:
-    return next((value for name, value in kind.parameters if name.lower() == b"charset"), b"utf-8")
-
-
-def part_text(octets: bytes, encoding: bytes, charset: bytes) -> str:
-    """The text of a part; damaged encodings give what can be read."""
-    if encoding == b"base64":
-        digits = octets.translate(None, b"\r\n \t")
-        try:
-            octets = binascii.a2b_base64(digits[: len(digits) // 4 * 4])
-        except binascii.Error:
-            octets = b""
-    elif encoding == b"quoted-printable":
-        octets = quopri.decodestring(octets)
-    try:
-        return octets.decode(charset.decode("ascii", "replace"), "replace")
-    except (LookupError, ValueError):
-        return octets.decode("utf-8", "replace")
-
-
-async def _all(keys: Sequence[Key], candidate: _Candidate) -> bool:
-    for key in keys:
-        if not await _judge(key, candidate):
-            return False
-    return True
-
-
-async def _judge(key: Key, candidate: _Candidate) -> bool:
+def _judge(key: Key, view: View, place: int, message: Message, now_us: int) -> bool:
     match key:
         case And(keys):
-            return await _all(sorted(keys, key=cost), candidate)
+            return all(_judge(one, view, place, message, now_us) for one in keys)
         case Or(first, second):
-            return await _judge(first, candidate) or await _judge(second, candidate)
+            return _judge(first, view, place, message, now_us) or _judge(second, view, place, message, now_us)
         case Not(inner):
-            return not await _judge(inner, candidate)
+            return not _judge(inner, view, place, message, now_us)
         case Size(octets, larger):
-            return candidate.message.size > octets if larger else candidate.message.size < octets
+            return message.size > octets if larger else message.size < octets
         case Day():
-            return _on_day(key, candidate.message)
+            return _on_day(key, message)
         case Within(seconds, older):
-            age_us = candidate.own.now_us() - candidate.message.internal_us
+            age_us = now_us - message.internal_us
             return age_us >= seconds * 1_000_000 if older else age_us <= seconds * 1_000_000
-        case Header(name, text):
-            values = candidate.field_values(name)
-            return any(fold(text) in value for value in values)
-        case Body(text, header):
-            wanted = fold(text)
-            if header and wanted in fold(decode_text(whole_header(candidate.message))):
-                return True
-            return any(wanted in part for part in await candidate.texts())
-    return _view_test(key, candidate.view)(candidate.place)
+    return _view_test(key, view)(place)
 
 
 def _on_day(key: Day, message: Message) -> bool:

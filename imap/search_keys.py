@@ -5,6 +5,7 @@ Invariants: a key is a frozen value; AND is explicit; text is decoded to `str` h
 
 from __future__ import annotations
 
+from collections.abc import Container
 from datetime import date
 from enum import StrEnum
 from typing import Final
@@ -114,8 +115,15 @@ class ObjectId(msgspec.Struct, frozen=True):
     id: str
 
 
+class Among(msgspec.Struct, frozen=True):
+    """What a search of texts has come to; no command says this."""
+
+    uids: Container[int]
+
+
 Key = (
     All
+    | Among
     | And
     | Or
     | Not

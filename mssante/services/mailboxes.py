@@ -10,7 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Literal, TypeVar, TypeVarTuple
 
 import msgspec
@@ -22,6 +22,7 @@ from mssante.services.changes import Arrived, Copied
 from mssante.services.listing import Changes, Entry, Listing, Listings
 from mssante.services.messages import Loaded, Message, Messages
 from mssante.services.refusals import Cause, MailboxRefused, nonexistent, refused, told
+from mssante.services.searching import Reading, Search
 from mssante.services.shared import PREFIX, Access, access_now, acl, lent, permit
 from mssante.store import (
     Conn,
@@ -55,11 +56,12 @@ class Opened(msgspec.Struct, frozen=True):
 class Mailboxes:
     """The mail of all bals, for the sessions of one process."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, reading: Reading | None = None) -> None:
         self.store = store
         self.clock = clock
         self.listings = Listings()
         self.messages = Messages(store)
+        self.search = Search(store, reading or Reading())
 
     def account(self, bal_id: int, address: str) -> Account:
         """The mail of a bal whose holder has signed in. `address` names the actor in the journal."""
@@ -198,6 +200,19 @@ class Account:
         return await told(
             messages.load(folder_id, uids, message_ids, header=header, content=content, remember=remember)
         )
+
+    async def search(
+        self,
+        folder_id: int,
+        uids: Sequence[int],
+        message_ids: Sequence[int],
+        text: str,
+        *,
+        field: str = "",
+        whole: bool = False,
+    ) -> Container[int]:
+        """See `Search.find`."""
+        return await told(self._mailboxes.search.find(folder_id, uids, message_ids, text, field, whole))
 
     async def read(self, folder_id: int, uid: int, message: Message, start: int, length: int) -> bytes:
         """Octets of a message's content. MailboxRefused (EXPUNGED) when the message was erased meanwhile."""
