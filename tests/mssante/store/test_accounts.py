@@ -1,6 +1,5 @@
-"""Bals, delegations, patients."""
+"""Bals and delegations."""
 
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +23,7 @@ from mssante.store.accounts import (
     set_state,
     withdraw,
 )
-from tests.mssante.store.made import DOCTOR, MATRICULE, PATIENT, make_bals
+from tests.mssante.store.made import DOCTOR, make_bals
 from tests.support.clock import FakeClock
 
 
