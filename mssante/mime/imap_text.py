@@ -15,6 +15,8 @@ from mssante.mime.content import ContentType, Parameters, parse_disposition, par
 _PLAIN: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-!#-\[\]-\x7f]*+").fullmatch
 _QUOTABLE: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*+").fullmatch
 
+_TOKEN: Final = re.compile(rb'[()]|NIL|"((?:[^"\\\\]|\\\\.)*+)"|\{([0-9]+)\}\r\n', re.DOTALL)
+
 EMPTY_STRUCTURE: Final = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0 NIL NIL NIL NIL)'
 """Stands for the parts of a multipart that has none, which the grammar does not allow."""
 
@@ -171,3 +173,23 @@ def _without_extension(items: list[bytes]) -> bytes:
         nested = len(items) == 14
         return b"(" + b" ".join(items[: 10 if nested else 7]) + b")"
     return b"(" + b" ".join(items) + b")"
+
+
+def author(envelope: bytes) -> str:
+    """The first address of an ENVELOPE's From, as `envelope` wrote it; empty when there is none."""
+    depth = position = 0
+    values: list[bytes] = []
+    while len(values) < 6 and (token := _TOKEN.match(envelope, position)):
+        position = token.end()
+        if token[0] in b"()":
+            depth += 1 if token[0] == b"(" else -1
+        elif len(values) == 2 and depth == 1:  # date and subject, then NIL
+            return ""
+        elif token[2] is not None:
+            values.append(envelope[position : position + int(token[2])])
+            position += int(token[2])
+        else:
+            values.append(token[1] or b"")
+        position += envelope.startswith(b" ", position)
+    mailbox, host = values[4:6] if len(values) == 6 else (b"", b"")
+    return f"{mailbox.decode('utf-8', 'replace')}@{host.decode('utf-8', 'replace')}" if mailbox and host else ""

@@ -18,9 +18,11 @@ import msgspec
 from mssante.domain.flags import DELETED
 from mssante.services.refusals import Cause, MailboxRefused, nonexistent
 from mssante.services.shared import Access, permit
+from mssante.services.signalement import JUNK_USE, kind_of, signal_messages
 from mssante.store import Conn, Tx, mail, subscriptions
 from mssante.store.accounts import get_bal
 from mssante.store.mail import Entry, Folder, NewMessage
+from mssante.store.regulateur import Kind
 
 MAX_FOLDERS: Final = 1000
 """Folders of one bal."""
@@ -138,7 +140,10 @@ def store_flags(
 ) -> list[Entry]:
     if access.lent and uids:
         _note(tx, access, "mail.flagged", folder_id, sorted(uids), flags=operation + str(bits))
-    return mail.store_flags(tx, folder_id, uids, operation, bits, keywords)
+    entries = mail.store_flags(tx, folder_id, uids, operation, bits, keywords)
+    if keywords and operation != "-" and (kind := kind_of(keywords)) is not None:
+        signal_messages(tx, access.actor, kind, [entry.message_id for entry in entries])
+    return entries
 
 
 def store_unchanged(
@@ -179,6 +184,9 @@ def copy(tx: Tx, access: Access, into: Access, folder_id: int, uids: Sequence[in
         _note(tx, access, action, folder_id, sources, to_folder=target.id)
         if into.bal_id != access.bal_id:
             _note(tx, into, action, target.id, sorted(uid for _, uid in pairs), from_folder=folder_id)
+        if target.special_use == JUNK_USE and target.id != folder_id:
+            placed = mail.store_flags(tx, target.id, [uid for _, uid in pairs], "+")
+            signal_messages(tx, access.actor, Kind.JUNK, [entry.message_id for entry in placed])
     if not move or into.bal_id != access.bal_id:
         _check_quota(tx.conn, into)
     return Copied(target.uidvalidity, pairs)

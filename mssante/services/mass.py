@@ -13,18 +13,17 @@ import structlog
 from mssante.domain.bal import BalType
 from mssante.domain.mass import Limits
 from mssante.domain.verdict import Refuse, Rule
+from mssante.services.signalement import signal_of_day
 from mssante.services.transaction import MailTransaction
 from mssante.store import Store, StoreError, Tx
 from mssante.store.regulateur import (
     DAY_US,
-    SYSTEM,
     Kind,
     Sending,
     count_recipients,
     days_of,
     exception_of,
     record_sendings,
-    report,
 )
 
 LEAST_TEXT = 64
@@ -59,13 +58,8 @@ def one_text_too_many(tx: Tx, sending: Sending, text: bytes, limits: Limits) -> 
 
 
 def signal_split(tx: Tx, sender: str) -> None:
-    """Puts before the regulator, once a day, that a sender tried."""
-    _signal(tx, sender, Kind.SPLIT)
-
-
-def _signal(tx: Tx, sender: str, kind: Kind, **facts: int) -> None:
-    if report(tx, sender, kind, SYSTEM, f"{kind} {tx.now_us // DAY_US}"):
-        tx.journal("signalement", actor=SYSTEM, object=sender, kind=str(kind), **facts)
+    """Puts before the regulator that a sender tried."""
+    signal_of_day(tx, sender, Kind.SPLIT)
 
 
 class Watch:
@@ -110,4 +104,4 @@ def _record(tx: Tx, sendings: Sequence[Sending], limits: Limits) -> None:
             continue
         past = days_of(tx.conn, sender, today - limits.past_days, today - 1)
         if limits.is_mass(novel, past.novel, past.days, bulk=bulk) and not exception_of(tx.conn, sender, tx.now_us):
-            _signal(tx, sender, Kind.MASS, novel=novel)
+            signal_of_day(tx, sender, Kind.MASS, novel=novel)

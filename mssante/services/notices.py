@@ -61,13 +61,18 @@ class Notices:
             ),
             now_us=now_us,
         )
-        scanner = Scanner()
-        scanner.feed(octets)
-        writer = self._store.contents.begin()
-        writer.write(octets)
-        pending = writer.finish()
-        prepend = b"Return-Path: <>\r\n" if local else b""
-        return pending, PreparedNotice(sender, local, NewMessage(pending, now_us, prepend, scanner.finish().encode()))
+        pending, message = packed(self._store, octets, b"Return-Path: <>\r\n" if local else b"", now_us)
+        return pending, PreparedNotice(sender, local, message)
+
+
+def packed(store: Store, octets: bytes, prepend: bytes, now_us: int) -> tuple[PendingContent, NewMessage]:
+    """A message of our own making: its content, to name in ``contents=`` of the write, and the message to add there."""
+    scanner = Scanner()
+    scanner.feed(octets)
+    writer = store.contents.begin()
+    writer.write(octets)
+    pending = writer.finish()
+    return pending, NewMessage(pending, now_us, prepend, scanner.finish().encode())
 
 
 def tell(tx: Tx, notice: PreparedNotice, *, actor: str) -> None:

@@ -250,9 +250,9 @@ def retry(tx: Tx, ids: Sequence[int] | None) -> int:
     return int(tx.conn.execute(change).rowcount)
 
 
-def hold(tx: Tx, ids: Sequence[int]) -> int:
+def hold(tx: Tx, ids: Sequence[int], motif: str = "") -> int:
     """Takes unfinished items out of the schedule until `release`; how many."""
-    return _end(tx, ids, QueueState.HELD)
+    return _end(tx, ids, QueueState.HELD, reply=motif)
 
 
 def release(tx: Tx, ids: Sequence[int]) -> int:
