@@ -25,27 +25,24 @@ from imap.session import Session
 from imap.values import Fetch
 from imap.view import View, compact, partial
 from mssante.domain import flags
+from mssante.mime.card import Summary
 from mssante.services.messages import Loaded, Message
 
 _FLAGS_BATCH: Final = 1000
-_CARDS_BATCH: Final = 600
-_CONTENTS_BATCH: Final = 32
 _BINARY: Final = frozenset({Kind.BINARY, Kind.BINARY_SIZE})
 _OF_HEADER: Final = frozenset({Text.HEADER, Text.FIELDS, Text.FIELDS_NOT})
 _OF_VIEW: Final = frozenset({Kind.UID, Kind.FLAGS, Kind.MODSEQ, Kind.EMAILID, Kind.THREADID, Kind.SAVEDATE})
 """What needs nothing but the view."""
 
 
-_CARDS: Final[dict[Kind, Callable[[Message], bytes]]] = {
-    Kind.ENVELOPE: lambda message: b"ENVELOPE " + message.card.envelope,
-    Kind.SIZE: lambda message: b"RFC822.SIZE %d" % message.size,
-    Kind.INTERNALDATE: lambda message: b"INTERNALDATE " + responses.date_time(message.internal_us),
-    Kind.BODYSTRUCTURE: lambda message: b"BODYSTRUCTURE " + message.card.bodystructure,
-    Kind.BODY: lambda message: b"BODY " + message.card.body,
+_CARDS: Final[dict[Kind, Callable[[Message, Summary], bytes]]] = {
+    Kind.ENVELOPE: lambda _, card: b"ENVELOPE " + card.envelope,
+    Kind.SIZE: lambda message, _: b"RFC822.SIZE %d" % message.size,
+    Kind.INTERNALDATE: lambda message, _: b"INTERNALDATE " + responses.date_time(message.internal_us),
+    Kind.BODYSTRUCTURE: lambda _, card: b"BODYSTRUCTURE " + card.bodystructure,
+    Kind.BODY: lambda _, card: b"BODY " + card.body,
 }
 """What needs the card and no content."""
-_MANY: Final = 2000
-"""Messages from which on a FETCH is a walk through the mailbox, of which nothing is remembered."""
 
 
 class _Plan(msgspec.Struct, frozen=True):
@@ -57,15 +54,10 @@ class _Plan(msgspec.Struct, frozen=True):
     content: bool
     seen: bool
     cards: bool
-    remember: bool
-
-    @property
-    def batch(self) -> int:
-        return _CONTENTS_BATCH if self.content else _CARDS_BATCH if self.message else _FLAGS_BATCH
 
 
 @lru_cache(maxsize=512)
-def _plan(items: tuple[Item, ...], uid: bool, many: bool) -> _Plan:
+def _plan(items: tuple[Item, ...], uid: bool) -> _Plan:
     rest = tuple(item for item in items if item != UID_ITEM)
     ordered = (UID_ITEM, *rest) if uid or len(rest) < len(items) else rest
     header = content = False
@@ -81,7 +73,7 @@ def _plan(items: tuple[Item, ...], uid: bool, many: bool) -> _Plan:
             content |= not of_header
     message = any(item.kind not in _OF_VIEW for item in items)
     cards = all(item.kind in _OF_VIEW or item.kind in _CARDS for item in items)
-    return _Plan(ordered, message, header, content, any(item.seen for item in items), cards, not many)
+    return _Plan(ordered, message, header, content, any(item.seen for item in items), cards)
 
 
 async def fetch(session: Session, value: Fetch) -> bytes:
@@ -102,24 +94,29 @@ async def fetch(session: Session, value: Fetch) -> bytes:
         vanished = view.vanished(expunged, value.ranges)
         if vanished:
             session.wire.write(responses.vanished(compact(vanished), earlier=True))
-    plan = _plan(items, value.uid, len(places) > _MANY)
-    missing = False
-    for start in range(0, len(places), plan.batch):
-        batch = places[start : start + plan.batch]
-        if view.has_gone:
-            present = [place for place in batch if not view.is_gone(place)]
-            missing |= len(present) < len(batch)
-            batch = present
-        if SAVEDATE in plan.items:
-            view.saved_on = await session.own.saved_dates(view.folder_id, view.uids_at(batch))
-        if plan.message:
+    plan = _plan(items, value.uid)
+    present = [place for place in places if not view.is_gone(place)] if view.has_gone else places
+    missing = len(present) < len(places)
+    if plan.message:
+        batches = session.own.each(view.folder_id, view.listing, present, header=plan.header, content=plan.content)
+        async for batch in batches:
+            await _ask_dates(session, view, [place for place, _ in batch], plan)
             missing |= not await _tell_messages(session, view, batch, plan)
-        else:
-            _tell_flags(session, view, batch, plan)
-        await session.wire.breathe()
+            await session.wire.breathe()
+    else:
+        for start in range(0, len(present), _FLAGS_BATCH):
+            some = present[start : start + _FLAGS_BATCH]
+            await _ask_dates(session, view, some, plan)
+            _tell_flags(session, view, some, plan)
+            await session.wire.breathe()
     if missing and not value.uid:
         raise Refused("Des messages ont ete supprimes entre-temps", "EXPUNGEISSUED")
     return b"OK FETCH completed"
+
+
+async def _ask_dates(session: Session, view: View, places: Sequence[int], plan: _Plan) -> None:
+    if SAVEDATE in plan.items:
+        view.saved_on = await session.own.saved_dates(view.folder_id, view.uids_at(places))
 
 
 def _tell_flags(session: Session, view: View, places: Sequence[int], plan: _Plan) -> None:
@@ -154,25 +151,21 @@ def _small(view: View, place: int, item: Item) -> bytes:
     )
 
 
-async def _tell_messages(session: Session, view: View, places: Sequence[int], plan: _Plan) -> bool:
+async def _tell_messages(session: Session, view: View, batch: Sequence[tuple[int, Loaded | None]], plan: _Plan) -> bool:
     """Answers that need the messages; False when some of them are gone."""
-    own, listing = session.own, view.listing
-    items = plan.items
+    listing, items = view.listing, plan.items
+    if plan.cards:
+        pairs = [(place, found.message) for place, found in batch if found is not None]
+        session.wire.write(_card_lines(view, pairs, items))
+        return len(pairs) == len(batch)
     newly_seen: set[int] = set()
     if plan.seen and not view.read_only:
-        unseen = [place for place in places if not listing.flags[place] & flags.SEEN]
+        unseen = [place for place, _ in batch if not listing.flags[place] & flags.SEEN]
         if unseen:
             view.put(await session.there.store_flags(view.folder_id, view.uids_at(unseen), "+", flags.SEEN))
             newly_seen = {place for place in unseen if listing.flags[place] & flags.SEEN}
-    uids = [listing.uids[place] for place in places]
-    ids = [listing.message_ids[place] for place in places]
-    loaded = await own.load(view.folder_id, uids, ids, header=plan.header, content=plan.content, remember=plan.remember)
     complete = True
-    if plan.cards and not newly_seen:
-        pairs = [(place, found.message) for place, found in zip(places, loaded, strict=True) if found is not None]
-        session.wire.write(_card_lines(view, pairs, items))
-        return len(pairs) == len(places)
-    for place, found in zip(places, loaded, strict=True):
+    for place, found in batch:
         if found is None:
             complete = False
             continue
@@ -190,8 +183,9 @@ def _card_lines(view: View, pairs: Sequence[tuple[int, Message]], items: Sequenc
     writers = [_CARDS.get(item.kind) for item in items]
     lines = []
     for place, message in pairs:
+        card = message.summary
         words = [
-            write(message) if write is not None else _small(view, place, item)
+            write(message, card) if write is not None else _small(view, place, item)
             for write, item in zip(writers, items, strict=True)
         ]
         lines.append(b"* %d FETCH (%b)\r\n" % (place + 1, b" ".join(words)))
@@ -229,6 +223,6 @@ async def _tell(session: Session, view: View, place: int, found: Loaded, items: 
         elif kind is Kind.PREVIEW:
             line += b"PREVIEW " + await preview(session.own, view, place, found, lazy=item.lazy)
         else:
-            line += _CARDS[kind](message)
+            line += _CARDS[kind](message, message.summary)
         line += b" "
     session.wire.write((line[:-1] if line.endswith(b" ") else line) + b")\r\n")

@@ -29,8 +29,8 @@ class Part(msgspec.Struct, array_like=True, frozen=True, gc=False):
     parts: tuple["Part", ...] = ()
 
 
-class Card(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The card of one message."""
+class Summary(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The first fields of a card: all that a listing shows, read without the rest."""
 
     size: int
     """Octets of the whole message."""
@@ -38,6 +38,21 @@ class Card(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """IMAP ENVELOPE with its parentheses (RFC 3501 §7.4.2); 8-bit values are literals."""
     bodystructure: bytes
     """IMAP BODYSTRUCTURE with its extension data."""
+
+    @property
+    def body(self) -> bytes:
+        """IMAP BODY: the structure without extension data."""
+        return body_of(self.bodystructure)
+
+    @staticmethod
+    def decode(data: bytes) -> "Summary":
+        """The summary of a card that was encoded; msgspec.DecodeError when `data` is not one."""
+        return _decode_summary(data)
+
+
+class Card(Summary, frozen=True, gc=False):
+    """The card of one message."""
+
     root: Part
     subject: str
     """Decoded (RFC 2047)."""
@@ -55,11 +70,6 @@ class Card(msgspec.Struct, array_like=True, frozen=True, gc=False):
     def header_length(self) -> int:
         """Octets of the header block, its empty line included."""
         return self.root.body_start
-
-    @property
-    def body(self) -> bytes:
-        """IMAP BODY: the structure without extension data."""
-        return body_of(self.bodystructure)
 
     def section(self, path: tuple[int, ...], what: str = "") -> tuple[int, int] | None:
         """The octets of ``BODY[path.what]`` (RFC 3501 §6.4.5), None when the message has no such section.
@@ -116,3 +126,4 @@ class Card(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Card).decode
+_decode_summary = msgspec.msgpack.Decoder(Summary).decode

@@ -10,7 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Sequence
 from typing import Literal, TypeVar, TypeVarTuple
 
 import msgspec
@@ -185,6 +185,14 @@ class Account:
         """What happened to the folder after `modseq`; None when the folder is no more."""
         return await told(self._store.read(_changes, folder_id, modseq))
 
+    async def each(
+        self, folder_id: int, listing: Listing, places: Sequence[int], *, header: bool = False, content: bool = False
+    ) -> AsyncIterator[list[tuple[int, Loaded | None]]]:
+        """See `Messages.each`."""
+        batches = self._mailboxes.messages.each(folder_id, listing, places, header=header, content=content)
+        while (batch := await told(anext(batches, None))) is not None:
+            yield batch
+
     async def load(
         self,
         folder_id: int,
@@ -193,13 +201,9 @@ class Account:
         *,
         header: bool = False,
         content: bool = False,
-        remember: bool = True,
     ) -> list[Loaded | None]:
         """See `Messages.load`."""
-        messages = self._mailboxes.messages
-        return await told(
-            messages.load(folder_id, uids, message_ids, header=header, content=content, remember=remember)
-        )
+        return await told(self._mailboxes.messages.load(folder_id, uids, message_ids, header=header, content=content))
 
     async def search(
         self,

@@ -4,46 +4,36 @@ Invariants:
 - A message never changes once stored, so what is remembered by its id stays right; all its entries share its internal
   date. Only where its content lies may change (compaction): a content that is gone from its place is looked up anew.
 - What a reader sees is `prepend` followed by the content; offsets of the card count from the start of the content.
-- What is remembered is bounded in octets, and forgotten when the message is expunged.
+- What is remembered is bounded in octets, and forgotten when the message is expunged; what is read at once is bounded
+  in octets too, however large headers and structures are.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final, NamedTuple
 
-import msgspec
-
-from mssante.mime.card import Card
-from mssante.store import Conn, ContentError, ContentRef, Store
+from mssante.services.listing import Listing
+from mssante.store import Conn, ContentError, Store
+from mssante.store.columns import Message
 from mssante.store.columns import messages as stored
+
+__all__ = ["CHUNK", "Loaded", "Message", "Messages"]
 
 CHUNK: Final = 65536
 """Octets of content read at once."""
 _TOGETHER: Final = 1_048_576
 """Octets of contents that one reading of several messages brings at most."""
-_OVERHEAD: Final = 600
-"""What a remembered message costs besides its octets, about."""
-
-
-class Message(msgspec.Struct, gc=False):
-    """`size`: octets of prepend and content. `internal_us`: when it arrived. `header`: the whole header block as a
-    reader
-    sees it, once it was asked for."""
-
-    id: int
-    internal_us: int
-    size: int
-    prepend: bytes
-    card: Card
-    content: ContentRef
-    header: bytes | None = None
-
-    @property
-    def octets(self) -> int:
-        card = self.card
-        return _OVERHEAD + len(self.prepend) + len(card.envelope) + len(card.bodystructure) + len(self.header or b"")
+_BATCH: Final = 800
+"""Messages of a batch, and with their contents:"""
+_BATCH_CONTENTS: Final = 32
+_ROOM: Final = 1_048_576
+"""Octets of messages, without contents, from which on a batch is full."""
+_MANY: Final = 2000
+"""Messages from which on a reading is a walk through the folder, of which nothing is remembered: it would drive out
+what others read again."""
 
 
 class Loaded(NamedTuple):
@@ -61,6 +51,21 @@ class Messages:
         self._limit, self._held = limit, 0
         self._known: OrderedDict[int, Message] = OrderedDict()
 
+    async def each(
+        self, folder_id: int, listing: Listing, places: Sequence[int], *, header: bool = False, content: bool = False
+    ) -> AsyncIterator[list[tuple[int, Loaded | None]]]:
+        """The messages at these places of a folder's listing, in their order and in batches; None for those that are
+        gone from the store. `header`: with their header blocks; `content`: with the contents that are small."""
+        remember = len(places) <= _MANY
+        size, done = _BATCH_CONTENTS if content else _BATCH, 0
+        while done < len(places):
+            some = places[done : done + size]
+            uids = [listing.uids[place] for place in some]
+            ids = [listing.message_ids[place] for place in some]
+            found = await self._load(folder_id, uids, ids, header, content, remember, _ROOM)
+            done += len(found)
+            yield list(zip(some, found, strict=False))
+
     async def load(
         self,
         folder_id: int,
@@ -69,11 +74,21 @@ class Messages:
         *,
         header: bool = False,
         content: bool = False,
-        remember: bool = True,
     ) -> list[Loaded | None]:
-        """The messages at these places of a folder, in the order given; None for those that are gone from the store.
-        At most a few hundred at once. `header`: with their header blocks; `content`: with the contents that are
-        small. `remember` False: a reader of very many, who would drive out what others read again."""
+        """As `each`, a few hundred at once, ascending."""
+        return await self._load(folder_id, uids, message_ids, header, content, True, None)
+
+    async def _load(
+        self,
+        folder_id: int,
+        uids: Sequence[int],
+        message_ids: Sequence[int],
+        header: bool,
+        content: bool,
+        remember: bool,
+        room: int | None,
+    ) -> list[Loaded | None]:
+        """Fewer than asked for, but one, when they take more octets than there is `room`."""
         known = self._known
         missing = [
             uid
@@ -82,7 +97,10 @@ class Messages:
         ]
         found: dict[int, Message] = {}
         if missing:
-            for message in await self._store.read(self._rows, folder_id, missing, header):
+            last, read = await self._store.read(self._rows, folder_id, missing, header, room)
+            if last is not None:
+                message_ids = message_ids[: bisect_right(uids, last)]
+            for message in read:
                 found[message.id] = message
                 if remember:
                     self._remember(message)
@@ -92,16 +110,20 @@ class Messages:
         contents = await self._contents([message for message in messages if message is not None])
         return [None if message is None else Loaded(message, contents.get(message.id)) for message in messages]
 
-    def _rows(self, conn: Conn, folder_id: int, uids: Sequence[int], header: bool) -> list[Message]:
-        messages = []
-        for one in stored(conn, folder_id, uids):
-            message = Message(
-                one.message_id, one.internal_us, one.size, one.prepend, Card.decode(one.card), one.content
-            )
+    def _rows(
+        self, conn: Conn, folder_id: int, uids: Sequence[int], header: bool, room: int | None
+    ) -> tuple[int | None, list[Message]]:
+        """The messages, and the uid of the last one when the room was full before the end."""
+        messages, octets = [], 0
+        for uid, message in stored(conn, folder_id, uids):
             if header:
-                message.header = one.prepend + self._store.contents.read(one.content, 0, message.card.header_length)
+                content = self._store.contents.read(message.content, 0, message.card.header_length)
+                message.header = message.prepend + content
             messages.append(message)
-        return messages
+            octets += message.octets
+            if room is not None and octets > room:
+                return uid, messages
+        return None, messages
 
     async def _contents(self, messages: Sequence[Message]) -> dict[int, bytes]:
         wanted, octets = [], 0

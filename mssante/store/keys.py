@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -20,6 +20,7 @@ from mssante.store.errors import ContentError, StoreError
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
+_FACTS_KEYS = 128
 _PATIENT = "ins:"
 
 
@@ -27,7 +28,8 @@ class Keys:
     """The derived keys of one store. Safe to share between threads.
 
     Sealing and key wrapping use AES-256-GCM-SIV (RFC 8452), whose random nonces stay safe far beyond the 2^32 messages
-    that AES-GCM allows one key.
+    that AES-GCM allows one key. The facts of messages, opened by the 100,000, use AES-256-GCM, three times as fast,
+    under as many keys as stay below that for 2^39 messages.
     """
 
     def __init__(self, master_key: bytes, patient_domains: frozenset[str] = frozenset()) -> None:
@@ -35,6 +37,8 @@ class Keys:
             raise StoreError(f"the master key must have {KEY_BYTES} bytes, this one has {len(master_key)}")
         self._wrapper = AESGCMSIV(_derive(master_key, b"content keys"))
         self._sealer = AESGCMSIV(_derive(master_key, b"sealed values"))
+        keys = _derive(master_key, b"facts", KEY_BYTES * _FACTS_KEYS)
+        self._facts = [AESGCM(keys[start : start + KEY_BYTES]) for start in range(0, len(keys), KEY_BYTES)]
         self._locator_key = _derive(master_key, b"locators")
         self._journal_key = _derive(master_key, b"journal head")
         self._mark_key = _derive(master_key, b"password marks")
@@ -63,6 +67,19 @@ class Keys:
             raise ContentError(
                 "a sealed value does not open: the row was altered or the master key is another"
             ) from None
+
+    def seal_facts(self, plain: bytes, content_id: bytes) -> bytes:
+        """`seal` for what is kept of a message beside its content."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._facts[content_id[0] % _FACTS_KEYS].encrypt(nonce, plain, content_id)
+
+    def unseal_facts(self, sealed: bytes, content_id: bytes) -> bytes:
+        try:
+            return self._facts[content_id[0] % _FACTS_KEYS].decrypt(
+                sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], content_id
+            )
+        except (InvalidTag, ValueError):
+            return self.unseal(sealed, content_id)  # as facts were sealed before they had keys of their own
 
     def is_patient(self, address: str) -> bool:
         return address.rpartition("@")[2].lower() in self.patient_domains
@@ -111,8 +128,8 @@ def _addresses_in(domains: Iterable[str]) -> re.Pattern[str]:
     return re.compile(rf"[^\s<>,;:()\"']+@(?:{'|'.join(map(re.escape, domains))})(?![\w-]|\.\w)", re.IGNORECASE)
 
 
-def _derive(master_key: bytes, use: bytes) -> bytes:
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"mssante 1 " + use).derive(master_key)
+def _derive(master_key: bytes, use: bytes, length: int = KEY_BYTES) -> bytes:
+    return HKDF(algorithm=SHA256(), length=length, salt=None, info=b"mssante 1 " + use).derive(master_key)
 
 
 def create_master_key(path: Path) -> bytes:

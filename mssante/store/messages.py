@@ -108,11 +108,11 @@ def load_message(conn: Connection, message_id: int) -> StoredMessage:
 
 
 def _seal_facts(keys: Keys, content_id: bytes, prepend: bytes, card: bytes) -> bytes:
-    return keys.seal(len(prepend).to_bytes(4, "big") + prepend + card, content_id)
+    return keys.seal_facts(len(prepend).to_bytes(4, "big") + prepend + card, content_id)
 
 
 def unseal_facts(keys: Keys, content_id: bytes, sealed: bytes) -> tuple[bytes, bytes]:
-    plain = keys.unseal(sealed, content_id)
+    plain = keys.unseal_facts(sealed, content_id)
     middle = 4 + int.from_bytes(plain[:4], "big")
     return plain[4:middle], plain[middle:]
 

@@ -8,6 +8,7 @@ import pytest
 from mssante.domain.bal import BalType
 from mssante.domain.flags import DELETED, SEEN
 from mssante.mime.scanner import Scanner
+from mssante.services import messages
 from mssante.services.mailboxes import Account, Cause, Mailboxes, MailboxRefused
 from mssante.store import PendingContent, Store, Tx, journal
 from mssante.store.accounts import NewBal, create_bal, get_bal
@@ -128,6 +129,25 @@ async def test_messages_that_are_gone_are_left_out(account: Account, arrive: Cal
     await account.store_flags(folder_id, [1], "+", DELETED)
     await account.expunge(folder_id, [1])
     assert await account.load(folder_id, [1], ids) == [None]
+
+
+async def test_messages_come_in_batches_bounded_in_octets(
+    account: Account, arrive: Callable[[bytes], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        arrive(b"Subject: %d %b\r\n\r\nBonjour\r\n" % (number, b"x" * (30_000 if number % 2 else 1)))
+    opened = await account.open("INBOX", read_only=True)
+    places = [place for place in range(20) if place != 3]
+    monkeypatch.setattr(messages, "_ROOM", 40_000)
+    for header in (False, True):
+        sizes, subjects = [], []
+        async for batch in account.each(opened.folder.id, opened.listing, places, header=header):
+            loaded = [found.message for _, found in batch if found is not None]
+            sizes.append(sum(message.octets for message in loaded))
+            subjects += [int(message.card.subject.split()[0]) for message in loaded]
+        assert subjects == places
+        assert len(sizes) > 5
+        assert max(sizes) < 40_000 + 70_000  # the one that fills the room is still there
 
 
 async def test_a_message_erased_while_it_is_read_is_refused(account: Account, arrive: Callable[[bytes], None]) -> None:

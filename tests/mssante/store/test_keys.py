@@ -40,6 +40,21 @@ def test_a_value_moved_to_another_row_does_not_open(keys: Keys) -> None:
         keys.unseal(keys.seal(b"secret", b"row 1"), b"row 2")
 
 
+def test_the_facts_of_a_message_open_with_its_content_only(keys: Keys) -> None:
+    ids = [bytes([first]) + b"c" * 15 for first in (0, 1, 127, 128, 255)]
+    for content_id in ids:
+        sealed = keys.seal_facts(b"facts", content_id)
+        assert keys.unseal_facts(sealed, content_id) == b"facts"
+        for other in ids:
+            if other != content_id:
+                with pytest.raises(ContentError):
+                    keys.unseal_facts(sealed, other)
+
+
+def test_facts_that_were_sealed_as_other_values_are_still_open(keys: Keys) -> None:
+    assert keys.unseal_facts(keys.seal(b"facts", b"c" * 16), b"c" * 16) == b"facts"
+
+
 def test_a_patient_is_named_by_a_hash_that_depends_on_the_operator(keys: Keys) -> None:
     other = Keys(bytes(32), frozenset({PATIENT_DOMAIN}))
     assert keys.trace_name(PATIENT).startswith("ins:")
