@@ -17,18 +17,17 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
+from starlette.applications import Starlette
 from structlog.tracebacks import ExceptionDictTransformer
 
 from espace_confiance.routes import Routes
 from espace_confiance.upkeep import Upkeep
 from imap.server import ImapServer
-from imap.settings import ImapSettings
+from mssante import rooms
 from mssante.config import ConfigError, Settings, load
 from mssante.domain.clock import Clock, SystemClock
-from mssante.domain.transaction import Charter
 from mssante.mime.dkim import load_signing_key
 from mssante.services.accounts import Accounts
-from mssante.services.antivirus import Antivirus
 from mssante.services.arrival import DkimKey, Intake
 from mssante.services.deliver import Deliveries
 from mssante.services.loop_watch import LoopWatch
@@ -36,14 +35,17 @@ from mssante.services.mailboxes import Mailboxes
 from mssante.services.passwords import PasswordCost, Passwords
 from mssante.services.reception import Reception
 from mssante.services.resolver import Resolver, name_server
+from mssante.services.searching import keep_in_step, reading_of
 from mssante.store import Store, StoreError, StoreUnavailable
 from mssante.store.compact import compact
 from mssante.store.keys import read_master_key
 from mssante.store.queue import prune_finished
+from mssante.store.search_upkeep import sweep
 from mssante.trust import HOUR_US, alarms, connect_of, contexts_of, espace_of, life_of, revocation_of
-from portail.health import Figure, HealthServer
+from portail.autoconfig import routes
+from portail.health import Figure, health
+from portail.web import Pages
 from smtp_in import listeners as smtp_in
-from smtp_in.settings import SmtpInSettings
 from smtp_out.connection import Timeouts
 from smtp_out.courier import Courier, CourierSettings
 from smtp_out.routing import Routing
@@ -106,6 +108,10 @@ class Operator:
         )
         self._store = await asyncio.to_thread(_open_store, settings, self._clock)
         self._closing.append(lambda: asyncio.to_thread(self._store.close))
+        try:
+            self._reading = reading_of(settings.imap.search, pdf=settings.imap.search_pdf)
+        except ImportError as fault:
+            raise StartFailure(f"imap: search_pdf needs {fault.name}: install mssante[pdf]", 2) from fault
         passwords = Passwords(
             PasswordCost(settings.passwords.memory_kib, settings.passwords.passes),
             remember_us=settings.passwords.remember_minutes * 60_000_000,
@@ -124,14 +130,14 @@ class Operator:
             queue_lifetime_us=settings.queue.lifetime_hours * 3_600_000_000,
             domains=frozenset(settings.own_domains),
             refuse_dkim=settings.dkim.on_failure == "refuse",
-            antivirus=_antivirus(settings),
+            antivirus=rooms.antivirus(settings),
         )
         self._reception = Reception(
             self._store,
             accounts,
             self._espace,
             self._intake,
-            _charter(settings),
+            rooms.charter(settings),
             domains=frozenset(settings.own_domains),
             max_size=settings.smtp.max_size,
             max_size_patient=settings.smtp.max_size_patient,
@@ -148,7 +154,8 @@ class Operator:
         self._carrying = asyncio.create_task(self._courier.run())
         self._watch.start(asyncio.get_running_loop())
         self._announce()
-        upkeep = (self._keep_fresh(), self._upkeep.run(), self._keep_compact())
+        reading = keep_in_step(self._store, self._reading)
+        upkeep = (self._keep_fresh(), self._upkeep.run(), self._keep_compact(), reading)
         self._tasks = [asyncio.create_task(work) for work in upkeep]
         # What stands now stays for good: a collection that walks it again each time holds the loop for 80 ms.
         gc.collect()
@@ -188,11 +195,10 @@ class Operator:
 
     async def _open_doors(self, accounts: Accounts) -> None:
         settings, listen = self._settings, self._settings.listen
-        self._smtp = await smtp_in.start(self._reception, _smtp_settings(settings), self._contexts)
+        self._smtp = await smtp_in.start(self._reception, rooms.smtp_settings(settings), self._contexts)
         self._closing.append(self._drain_smtp)
-        self._imap = ImapServer(
-            _imap_settings(settings), accounts, Mailboxes(self._store, self._clock), self._contexts.client_server
-        )
+        mailboxes = Mailboxes(self._store, self._clock, self._reading)
+        self._imap = ImapServer(rooms.imap_settings(settings), accounts, mailboxes, self._contexts.client_server)
         self._closing.append(self._close_imap)
         doors = dict(self._smtp.ports)
         if listen.imap:
@@ -200,10 +206,17 @@ class Operator:
         if listen.imaps:
             doors["imaps"] = await self._imap.listen(listen.host, listen.imaps, implicit_tls=True)
         if listen.health:
-            server = await HealthServer(self._figures(), self._fault).start(listen.host, listen.health)
-            self._closing.append(lambda: _close_server(server))
+            await self._open_pages(Pages(health(self._figures(), self._fault)), listen.health)
             doors["health"] = listen.health
+        if listen.portal:
+            app = Starlette(routes=routes(rooms.mail_services(settings)))
+            await self._open_pages(Pages(app, self._contexts.client_server), listen.portal)
+            doors["portal"] = listen.portal
         self.doors = " ".join(f"{name}={listen.host}:{port}" for name, port in doors.items())
+
+    async def _open_pages(self, pages: Pages, port: int) -> None:
+        server = await pages.listen(self._settings.listen.host, port)
+        self._closing.append(lambda: _close_server(server))
 
     async def stop(self) -> None:
         """The doors first, then what they need, the store last. Whatever `start` reached is stopped."""
@@ -248,6 +261,7 @@ class Operator:
             try:
                 done = await compact(self._store)
                 log.info("contents compacted", removed=done.removed, emptied=done.emptied, freed=done.freed_bytes)
+                await self._store.write(sweep, durable=False)
                 await self._store.write(prune_finished, self._clock.now_us() - traces_us, durable=False)
             except StoreError as fault:
                 log.error("contents not compacted", fault=str(fault))
@@ -272,14 +286,14 @@ class Operator:
             for line in error.lines():
                 log.error("the configuration is not taken", fault=line)
             return
-        self._reception.adopt(_charter(settings), settings.smtp.max_size, settings.smtp.max_size_patient)
+        self._reception.adopt(rooms.charter(settings), settings.smtp.max_size, settings.smtp.max_size_patient)
         try:
             self._intake.sign = await asyncio.to_thread(_dkim_key, settings)
         except StartFailure as fault:
             log.error("the signing key is not taken, the last good one signs", fault=str(fault))
         self._intake.verify, self._intake.refuse_dkim = settings.dkim.verify, settings.dkim.on_failure == "refuse"
         if self._smtp is not None:
-            self._smtp.adopt(_smtp_settings(settings))
+            self._smtp.adopt(rooms.smtp_settings(settings))
         self._espace.life = life_of(settings)
         self._crl_ahead_us = settings.tls.crl_alarm_hours * HOUR_US
         self._upkeep.crl_refresh_s = settings.tls.crl_refresh_s
@@ -383,17 +397,6 @@ def _open_store(settings: Settings, clock: Clock) -> Store:
         raise StartFailure(f"store: {fault}", 2) from fault
 
 
-def _charter(settings: Settings) -> Charter:
-    return Charter(
-        frozenset(settings.operator.patient_domains),
-        max_recipients=settings.rules.max_recipients,
-        fin_exact=settings.rules.fin_exact,
-        suspended_receives=settings.rules.suspended_keeps_mail,
-        header_from_strict=settings.rules.header_from == "strict",
-        max_received=settings.rules.max_received,
-    )
-
-
 def _dkim_key(settings: Settings) -> DkimKey | None:
     if not settings.dkim.sign:
         return None
@@ -403,51 +406,6 @@ def _dkim_key(settings: Settings) -> DkimKey | None:
         raise StartFailure(f"{settings.dkim.key}: {fault.strerror}: name the signing key in [dkim] key", 2) from fault
     except ValueError as fault:
         raise StartFailure(f"{settings.dkim.key}: {fault}", 2) from fault
-
-
-def _antivirus(settings: Settings) -> Antivirus | None:
-    antivirus = settings.antivirus
-    if not antivirus.socket:
-        return None
-    return Antivirus(
-        antivirus.socket,
-        timeout_s=antivirus.timeout_s,
-        at_once=antivirus.scans,
-        accept_unscanned=antivirus.on_unavailable == "accept",
-    )
-
-
-def _smtp_settings(settings: Settings) -> SmtpInSettings:
-    smtp, listen = settings.smtp, settings.listen
-    return SmtpInSettings(
-        settings.operator.hostname,
-        host=listen.host,
-        mx=listen.mx or None,
-        submission=listen.submission or None,
-        submissions=listen.submissions or None,
-        postmaster=f"postmaster@{settings.own_domains[0]}",
-        max_size=smtp.max_size,
-        max_line=smtp.max_line,
-        connections=smtp.connections,
-        connections_per_ip=smtp.connections_per_ip,
-        command_timeout_s=smtp.command_timeout_s,
-        data_timeout_s=smtp.data_timeout_s,
-        data_total_s=smtp.data_total_s,
-        min_rate=smtp.min_rate,
-        max_idle_commands=smtp.max_idle_commands,
-    )
-
-
-def _imap_settings(settings: Settings) -> ImapSettings:
-    imap = settings.imap
-    return ImapSettings(
-        message_octets=imap.max_append,
-        line_octets=imap.max_line,
-        idle_seconds=imap.idle_timeout_s,
-        login_seconds=imap.login_timeout_s,
-        connections=imap.connections,
-        connections_per_ip=imap.connections_per_ip,
-    )
 
 
 async def _close_server(server: asyncio.Server) -> None:

@@ -73,7 +73,15 @@ class Listen(Section, frozen=True, kw_only=True):
     ] = 2502
     imap: Annotated[int, doc("IMAP with STARTTLS (143 in production).", ge=0, le=65535)] = 2503
     imaps: Annotated[int, doc("IMAP with implicit TLS (993 in production).", ge=0, le=65535)] = 2504
-    portal: Annotated[int, doc("Web pages over HTTPS. This version has none: leave it at 0.", ge=0, le=0)] = 0
+    portal: Annotated[
+        int,
+        doc(
+            "Web pages over HTTPS: how mail clients set themselves up (443 in production, also under the names "
+            "autoconfig.<domain> and autodiscover.<domain>).",
+            ge=0,
+            le=65535,
+        ),
+    ] = 2505
     health: Annotated[
         int, doc("Health and Prometheus metrics, plain HTTP: keep it on an inner network.", ge=0, le=65535)
     ] = 2506
@@ -261,6 +269,16 @@ class Imap(Section, frozen=True, kw_only=True):
     connections_per_ip: Annotated[
         int, doc("Most connections at once from one address, each port apart: an establishment comes from one.", ge=1)
     ] = 10_000
+    search: Annotated[
+        Literal["folded", "exact"],
+        doc(
+            "How SEARCH compares texts, always as substrings: folded as people type (e finds é, oe finds œ, any white "
+            "space is one space), or exact but for case (RFC 9051 §6.4.4), which is slower."
+        ),
+    ] = "folded"
+    search_pdf: Annotated[
+        bool, doc("SEARCH reads PDF files too, in a process with limits. Needs the extra: pip install mssante[pdf].")
+    ] = False
 
 
 class Queue(Section, frozen=True, kw_only=True):

@@ -34,7 +34,7 @@ def init(
     ] = None,
     host: Annotated[str, typer.Option(metavar="H", help="Address to listen on.")] = "127.0.0.1",
     port_base: Annotated[
-        int, typer.Option(metavar="N", help="MX at N, submission N+1 and N+2, IMAP N+3 and N+4, health N+6.")
+        int, typer.Option(metavar="N", help="MX at N, submission N+1 and N+2, IMAP N+3 and N+4, pages N+5, health N+6.")
     ] = 2500,
     dns: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="The name server to ask.", show_default="the system's")
@@ -95,8 +95,7 @@ def _settings(directory: Path, operator: "Operator", host: str, port_base: int, 
         raise Failure(f"--port-base {port_base}: must be between 1 and 65529", USAGE)
     services = ("mx", "submission", "submissions", "imap", "imaps", "portal", "health")
     ports = {service: port_base + place for place, service in enumerate(services)}
-    # This version has no web pages; their place among the ports is kept.
-    listen = Listen(host=host, **(ports | {"portal": 0}))
+    listen = Listen(host=host, **ports)
     # The list of a development trust space is made here and nobody publishes it: it does not age.
     espace = EspaceConfiance(routes=Path("espace/routes.toml"), alarm_hours=0, hard_stop_days=0)
     file = directory.absolute() / "mssante.toml"

@@ -1,7 +1,7 @@
 """What a professional may do in a mailbox that is lent to him, in the letters of RFC 4314 §2.1.
 
 What must always hold: a delegation's right means the same letters everywhere; who may write may read; who may only send
-sees nothing. The letters `c` and `d` of RFC 2086 are shown beside those they stand for (§2.1.1), never asked for.
+sees nothing. The older letters `c` and `d` are shown beside those they stand for (§2.1.1), never asked for.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ def letters_of(rights: Iterable[str]) -> frozenset[str]:
 
 
 def shown(letters: Iterable[str]) -> str:
-    """The letters in one order, with those of RFC 2086 (RFC 4314 §2.1.1)."""
+    """The letters in one order, with the older ones (RFC 4314 §2.1.1)."""
     held = set(letters)
     held |= {"c"} if held & set("kx") else set()
     held |= {"d"} if held & set("te") else set()

@@ -297,7 +297,7 @@ def copy_of(template: Path, directory: Path) -> Network:
     base = free_ports(len(SERVICES) * len(DOMAINS))
     for place, (name, domain) in enumerate(DOMAINS.items()):
         operator = operators[name] = Operator(directory / name, base + place * len(SERVICES))
-        operator.set("listen", **{each: operator.port_of(each) for each in SERVICES if each != "portal"})
+        operator.set("listen", **{each: operator.port_of(each) for each in SERVICES})
         routes.write_text(
             re.sub(rf'"{re.escape(domain)}" = "[^"]*"', f'"{domain}" = "{HOST}:{operator.port}"', routes.read_text())
         )

@@ -75,7 +75,6 @@ def test_every_fault_is_told_at_once_with_its_line(tmp_path: Path) -> None:
         (MINIMAL + "[operator]\n", 5, "not TOML"),
         (MINIMAL + "[listen\n", 5, "not TOML"),
         (MINIMAL + "[listen]\nmx = 70000\n", 6, "<= 65535"),
-        (MINIMAL + "[listen]\nportal = 443\n", 6, "This version has none"),
         (MINIMAL + "listen.mx = 0\n", 5, "[operator] listen: unknown key"),
         (MINIMAL + '[tls]\nkey = ""\n', 6, "expected the path of a file"),
         (MINIMAL + "[tls]\nkey = 3\n", 6, "expected the path of a file"),

@@ -44,7 +44,7 @@ def test_the_configuration_says_what_was_asked(run: Run, tmp_path: Path) -> None
     assert settings.operator.hostname == "smtp.a.test"
     listen = settings.listen
     assert (listen.host, listen.mx, listen.submission, listen.submissions) == ("127.0.0.2", 4000, 4001, 4002)
-    assert (listen.imap, listen.imaps, listen.portal, listen.health) == (4003, 4004, 0, 4006)
+    assert (listen.imap, listen.imaps, listen.portal, listen.health) == (4003, 4004, 4005, 4006)
     assert settings.dns.server == "127.0.0.1:5353"
     assert settings.espace_confiance.routes is not None
     routes = tomllib.loads(settings.espace_confiance.routes.read_text())

@@ -1,0 +1,82 @@
+"""What the settings say to each room, in that room's own terms.
+
+Always true here: nothing is opened or read; a setting that a room needs is named here once.
+"""
+
+from __future__ import annotations
+
+from imap.settings import ImapSettings
+from mssante.config import Settings
+from mssante.domain.transaction import Charter
+from mssante.services.antivirus import Antivirus
+from portail.autoconfig import MailServices, Service
+from smtp_in.settings import SmtpInSettings
+
+
+def charter(settings: Settings) -> Charter:
+    return Charter(
+        frozenset(settings.operator.patient_domains),
+        max_recipients=settings.rules.max_recipients,
+        fin_exact=settings.rules.fin_exact,
+        suspended_receives=settings.rules.suspended_keeps_mail,
+        header_from_strict=settings.rules.header_from == "strict",
+        max_received=settings.rules.max_received,
+    )
+
+
+def antivirus(settings: Settings) -> Antivirus | None:
+    antivirus = settings.antivirus
+    if not antivirus.socket:
+        return None
+    return Antivirus(
+        antivirus.socket,
+        timeout_s=antivirus.timeout_s,
+        at_once=antivirus.scans,
+        accept_unscanned=antivirus.on_unavailable == "accept",
+    )
+
+
+def smtp_settings(settings: Settings) -> SmtpInSettings:
+    smtp, listen = settings.smtp, settings.listen
+    return SmtpInSettings(
+        settings.operator.hostname,
+        host=listen.host,
+        mx=listen.mx or None,
+        submission=listen.submission or None,
+        submissions=listen.submissions or None,
+        postmaster=f"postmaster@{settings.own_domains[0]}",
+        max_size=smtp.max_size,
+        max_line=smtp.max_line,
+        connections=smtp.connections,
+        connections_per_ip=smtp.connections_per_ip,
+        command_timeout_s=smtp.command_timeout_s,
+        data_timeout_s=smtp.data_timeout_s,
+        data_total_s=smtp.data_total_s,
+        min_rate=smtp.min_rate,
+        max_idle_commands=smtp.max_idle_commands,
+    )
+
+
+def imap_settings(settings: Settings) -> ImapSettings:
+    imap = settings.imap
+    return ImapSettings(
+        message_octets=imap.max_append,
+        line_octets=imap.max_line,
+        idle_seconds=imap.idle_timeout_s,
+        login_seconds=imap.login_timeout_s,
+        connections=imap.connections,
+        connections_per_ip=imap.connections_per_ip,
+    )
+
+
+def mail_services(settings: Settings) -> MailServices:
+    """What mail clients are told: the doors of this configuration, implicit TLS first (RFC 8314 §3)."""
+    listen = settings.listen
+    doors = [
+        Service("imap", listen.imaps, True),
+        Service("imap", listen.imap, False),
+        Service("smtp", listen.submissions, True),
+        Service("smtp", listen.submission, False),
+    ]
+    open_doors = tuple(door for door in doors if door.port)
+    return MailServices(settings.operator.name, settings.operator.hostname, settings.own_domains, open_doors)
