@@ -231,6 +231,45 @@ class Rules(Section, frozen=True, kw_only=True):
         int,
         doc("Most Received fields of a message: more are a loop, as recipients here are few hops off.", ge=5),
     ] = 30
+    patient_documents: Annotated[
+        Literal["refuse", "warn", "off"],
+        doc(
+            "refuse: a message to a patient that carries an IHE_XDM archive or a CDA document of another patient, or "
+            "one that cannot be read, is refused, and so is a second patient as recipient. warn: such documents go "
+            "through with a line in the log. off: documents are not looked at."
+        ),
+    ] = "refuse"
+
+
+class Regulateur(Section, frozen=True, kw_only=True):
+    """What makes mass mail, and how the regulator acts."""
+
+    two_persons: Annotated[
+        bool, doc("True: `regulateur clore` proposes, and closes when a second person says it within seven days.")
+    ] = False
+    same_text_hours: Annotated[
+        int, doc("Hours within which one text of one sender is counted together, over all its messages.", ge=1, le=720)
+    ] = 24
+    same_text_app: Annotated[
+        int,
+        doc(
+            "Most distinct recipients of one text of an applicative mailbox (APP) in that time; other mailboxes: "
+            "[rules] max_recipients.",
+            ge=1,
+        ),
+    ] = 1000
+    new_recipients: Annotated[
+        int,
+        doc("Recipients never written to before in one day from which a mailbox's past is looked at.", ge=1),
+    ] = 100
+    new_recipients_app: Annotated[int, doc("The same of an applicative mailbox (APP).", ge=1)] = 5000
+    new_recipients_factor: Annotated[
+        int, doc("How many times its mean day of the past makes a mailbox's day a signalement.", ge=1)
+    ] = 5
+    past_days: Annotated[int, doc("Days of the past that count in that mean.", ge=1, le=365)] = 30
+    memory_days: Annotated[
+        int, doc("Days for which it is remembered (as keyed hashes) to whom each mailbox has written.", ge=365)
+    ] = 400
 
 
 class Smtp(Section, frozen=True, kw_only=True):
@@ -543,6 +582,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     espace_confiance: EspaceConfiance = msgspec.field(default_factory=EspaceConfiance)
     dns: Dns = msgspec.field(default_factory=Dns)
     rules: Rules = msgspec.field(default_factory=Rules)
+    regulateur: Regulateur = msgspec.field(default_factory=Regulateur)
     smtp: Smtp = msgspec.field(default_factory=Smtp)
     imap: Imap = msgspec.field(default_factory=Imap)
     queue: Queue = msgspec.field(default_factory=Queue)

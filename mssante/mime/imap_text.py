@@ -15,7 +15,7 @@ from mssante.mime.content import ContentType, Parameters, parse_disposition, par
 _PLAIN: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-!#-\[\]-\x7f]*+").fullmatch
 _QUOTABLE: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*+").fullmatch
 
-_TOKEN: Final = re.compile(rb'[()]|NIL|"((?:[^"\\\\]|\\\\.)*+)"|\{([0-9]+)\}\r\n', re.DOTALL)
+_TOKEN: Final = re.compile(rb'[()]|NIL|"((?:[^"\\]|\\.)*+)"|\{([0-9]+)\}\r\n', re.DOTALL)
 
 EMPTY_STRUCTURE: Final = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0 NIL NIL NIL NIL)'
 """Stands for the parts of a multipart that has none, which the grammar does not allow."""
