@@ -25,13 +25,16 @@ from espace_confiance.upkeep import Upkeep
 from imap.server import ImapServer
 from mssante import rooms
 from mssante.config import ConfigError, Settings, load
+from mssante.domain.address import parse_address
 from mssante.domain.clock import Clock, SystemClock
 from mssante.mime.dkim import load_signing_key
 from mssante.services.accounts import Accounts
 from mssante.services.arrival import DkimKey, Intake
 from mssante.services.deliver import Deliveries
+from mssante.services.guard import Guard
 from mssante.services.loop_watch import LoopWatch
 from mssante.services.mailboxes import Mailboxes
+from mssante.services.mass import Watch
 from mssante.services.passwords import PasswordCost, Passwords
 from mssante.services.reception import Reception
 from mssante.services.resolver import Resolver, name_server
@@ -40,6 +43,7 @@ from mssante.store import Store, StoreError, StoreUnavailable
 from mssante.store.compact import compact
 from mssante.store.keys import read_master_key
 from mssante.store.queue import prune_finished
+from mssante.store.regulateur import prune
 from mssante.store.search_upkeep import sweep
 from mssante.trust import HOUR_US, alarms, connect_of, contexts_of, espace_of, life_of, revocation_of
 from portail.autoconfig import routes
@@ -131,7 +135,10 @@ class Operator:
             domains=frozenset(settings.own_domains),
             refuse_dkim=settings.dkim.on_failure == "refuse",
             antivirus=rooms.antivirus(settings),
+            guard=Guard(self._store, settings.rules.patient_documents),
+            watch=Watch(self._store, rooms.mass_limits(settings)),
         )
+        self._closing.append(self._intake.watch.close)
         self._reception = Reception(
             self._store,
             accounts,
@@ -141,6 +148,7 @@ class Operator:
             domains=frozenset(settings.own_domains),
             max_size=settings.smtp.max_size,
             max_size_patient=settings.smtp.max_size_patient,
+            postmaster=parse_address(settings.postmaster),
         )
         self._courier = self._make_courier()
         self._closing.append(self._stop_courier)
@@ -257,12 +265,16 @@ class Operator:
     async def _keep_compact(self) -> None:
         """Gives back the space of erased messages and forgets old deliveries, at the start and then every so often."""
         traces_us = self._settings.queue.trace_days * 24 * HOUR_US
+        memory_us = self._settings.regulateur.memory_days * 24 * HOUR_US
         while True:
             try:
                 done = await compact(self._store)
                 log.info("contents compacted", removed=done.removed, emptied=done.emptied, freed=done.freed_bytes)
                 await self._store.write(sweep, durable=False)
-                await self._store.write(prune_finished, self._clock.now_us() - traces_us, durable=False)
+                now_us = self._clock.now_us()
+                await self._store.write(prune_finished, now_us - traces_us, durable=False)
+                texts_us = self._intake.watch.limits.window_us
+                await self._store.write(prune, now_us - texts_us, now_us - memory_us, durable=False)
             except StoreError as fault:
                 log.error("contents not compacted", fault=str(fault))
             await asyncio.sleep(COMPACT_SECONDS)
@@ -291,6 +303,8 @@ class Operator:
             self._intake.sign = await asyncio.to_thread(_dkim_key, settings)
         except StartFailure as fault:
             log.error("the signing key is not taken, the last good one signs", fault=str(fault))
+        self._intake.guard.action = settings.rules.patient_documents
+        self._intake.watch.limits = rooms.mass_limits(settings)
         self._intake.verify, self._intake.refuse_dkim = settings.dkim.verify, settings.dkim.on_failure == "refuse"
         if self._smtp is not None:
             self._smtp.adopt(rooms.smtp_settings(settings))
@@ -339,6 +353,12 @@ class Operator:
                 "mssante_messages_accepted", "Messages stored and promised.", "counter", lambda: self._intake.accepted
             ),
             *self._antivirus_figures(),
+            Figure(
+                "mssante_guard_found",
+                "Messages with a document of another patient than the recipient, or unreadable.",
+                "counter",
+                lambda: self._intake.guard.refused,
+            ),
             Figure("mssante_smtp_connections", "Open SMTP connections.", "gauge", lambda: smtp.connections),
             Figure("mssante_imap_connections", "Open IMAP connections.", "gauge", lambda: imap.connections),
             Figure("mssante_loop_stalls", "Times the loop was held over 50 ms.", "counter", lambda: self._watch.stalls),

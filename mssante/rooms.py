@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from imap.settings import ImapSettings
 from mssante.config import Settings
+from mssante.domain.mass import Limits
 from mssante.domain.transaction import Charter
 from mssante.services.antivirus import Antivirus
 from portail.autoconfig import MailServices, Service
@@ -21,6 +22,20 @@ def charter(settings: Settings) -> Charter:
         suspended_receives=settings.rules.suspended_keeps_mail,
         header_from_strict=settings.rules.header_from == "strict",
         max_received=settings.rules.max_received,
+        one_usager=settings.rules.patient_documents == "refuse",
+    )
+
+
+def mass_limits(settings: Settings) -> Limits:
+    said = settings.regulateur
+    return Limits(
+        same_text=settings.rules.max_recipients,
+        same_text_app=said.same_text_app,
+        same_text_hours=said.same_text_hours,
+        novel=said.new_recipients,
+        novel_app=said.new_recipients_app,
+        novel_factor=said.new_recipients_factor,
+        past_days=said.past_days,
     )
 
 
@@ -44,7 +59,7 @@ def smtp_settings(settings: Settings) -> SmtpInSettings:
         mx=listen.mx or None,
         submission=listen.submission or None,
         submissions=listen.submissions or None,
-        postmaster=f"postmaster@{settings.own_domains[0]}",
+        postmaster=settings.postmaster,
         max_size=smtp.max_size,
         max_line=smtp.max_line,
         connections=smtp.connections,
