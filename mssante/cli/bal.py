@@ -1,11 +1,21 @@
 """`mssante bal`: the professionals' mailboxes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mssante.cli.bal_access import (
+    AddressArgument,
+    certificate,
+    change,
+    check_passwords,
+    delegate,
+    der_of,
+    hashes,
+    password,
+)
 from mssante.cli.frame import (
     USAGE,
     Failure,
@@ -26,11 +36,20 @@ from mssante.cli.frame import (
 if TYPE_CHECKING:
     from mssante.cli.bal_entry import Entry
     from mssante.config import Settings
+    from mssante.store import Tx
     from mssante.store.accounts import Bal, NewBal
 
 app = typer.Typer(help="The professionals' mailboxes (bal).", no_args_is_help=True)
 
-AddressArgument = Annotated[str, typer.Argument(metavar="ADDRESS", help="The mailbox.")]
+Rpps = Annotated[
+    str, typer.Option(metavar="N", help="RPPS of the professional; of who answers for it when it is a structure's.")
+]
+Adeli = Annotated[str, typer.Option(metavar="N", help="ADELI of a professional who has no RPPS yet.")]
+Finess = Annotated[str, typer.Option(metavar="N", help="FINESS of the structure.")]
+Siret = Annotated[str, typer.Option(metavar="N", help="SIRET of the structure.")]
+Responsable = Annotated[
+    str, typer.Option(metavar="TEXT", help="Name of who answers for a structure's mailbox, for the annuaire.")
+]
 
 
 @app.command()
@@ -38,27 +57,37 @@ def create(
     context: typer.Context,
     address: AddressArgument,
     kind: Annotated[str, typer.Option("--type", metavar="PER|ORG|APP", help="A person, a structure, or its software.")],
-    rpps: Annotated[str, typer.Option(metavar="N", help="RPPS of the professional.")] = "",
-    adeli: Annotated[str, typer.Option(metavar="N", help="ADELI of the professional.")] = "",
-    finess: Annotated[str, typer.Option(metavar="N", help="FINESS of the structure.")] = "",
+    rpps: Rpps = "",
+    adeli: Adeli = "",
+    finess: Finess = "",
+    siret: Siret = "",
+    responsable: Responsable = "",
     nom: Annotated[str, typer.Option(help="Name.")] = "",
     prenom: Annotated[str, typer.Option(help="First name.")] = "",
     profession: Annotated[str, typer.Option(metavar="CODE", help="Code of the profession.")] = "",
     liste_rouge: Annotated[bool, typer.Option("--liste-rouge", help="Not to be published in the annuaire.")] = False,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="Prepared only: nothing arrives until it is reopened.")
+    ] = False,
+    certificate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PEM file of the certificate its software signs in with (APP).")
+    ] = None,
     password_stdin: PasswordStdin = False,
 ) -> None:
-    """Open a mailbox. Without a password it receives, and nobody signs in."""
+    """Open a mailbox. Without a password it receives, and nobody signs in but by Pro Santé Connect or certificate."""
     from mssante.cli.bal_entry import Entry, read_entry
 
     settings = settings_of(context)
+    der = der_of(certificate) if certificate is not None else None
     fields = {"address": address, "type": kind, "rpps": rpps, "adeli": adeli, "finess": finess, "nom": nom}
     fields |= {"prenom": prenom, "profession": profession, "liste_rouge": "oui" if liste_rouge else ""}
+    fields |= {"siret": siret, "responsable": responsable, "draft": "oui" if draft else ""}
     entry = read_entry(fields, settings.operator.domains)
     if not isinstance(entry, Entry):
         raise Failure([f"bal create: {fault}" for fault in entry], USAGE)
     if password_stdin:
         entry = entry._replace(password=password_of_stdin())
-    _open(settings, [entry])
+    _open(settings, [entry], der)
     say(f"{entry.address} opened")
 
 
@@ -70,7 +99,8 @@ def import_(
 ) -> None:
     """Open the mailboxes of a CSV file, all or none; every faulty line is named.
 
-    Columns: address, type, rpps, adeli, finess, nom, prenom, profession, liste_rouge, password.
+    Columns: address, type, rpps, adeli, finess, siret, responsable, nom, prenom, profession, liste_rouge, draft,
+    password.
     """
     from mssante.cli.bal_entry import read_file
 
@@ -98,15 +128,40 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
 @app.command()
 def show(context: typer.Context, address: AddressArgument, as_json: Json = False) -> None:
-    """One mailbox: whose it is, its state and why, who may act on it."""
+    """One mailbox: whose it is, its state and why, who may act on it, what opens it beside its password."""
     from mssante.services.bals import bal_and_delegations
+    from mssante.services.credentials import openings
 
     settings = settings_of(context)
     wanted = address_of(address)
     with open_store(settings) as store:
         bal, delegations = store.read_now(bal_and_delegations, wanted)
+        opened_by = [{"kind": str(one.kind), "name": one.name} for one in store.read_now(openings, wanted)]
     rights = [{"to": one.delegate, "right": one.right, "since": iso(one.since_us)} for one in delegations]
-    details({**_row(bal), "motif": bal.motif, "delegations": rights}, as_json)
+    details({**_row(bal), "motif": bal.motif, "delegations": rights, "opened_by": opened_by}, as_json)
+
+
+@app.command()
+def identify(
+    context: typer.Context,
+    address: AddressArgument,
+    rpps: Rpps = "",
+    adeli: Adeli = "",
+    finess: Finess = "",
+    siret: Siret = "",
+    responsable: Responsable = "",
+) -> None:
+    """Complete what the mailbox is known by: an ADELI becomes an RPPS, another answers for a structure."""
+    from mssante.cli.bal_entry import read_holder
+    from mssante.services import bals
+
+    typed = {"rpps": rpps, "adeli": adeli, "finess": finess, "siret": siret, "responsable": responsable}
+    faults: list[str] = []
+    holder = {name: value for name, value in read_holder(typed, faults).items() if value}
+    if faults or not holder:
+        raise Failure([f"bal identify: {fault}" for fault in faults] or "bal identify: say what has changed", USAGE)
+    change(settings_of(context), bals.identify, address_of(address), holder)
+    say(f"{address} identified")
 
 
 @app.command()
@@ -114,50 +169,42 @@ def suspend(context: typer.Context, address: AddressArgument, motif: Motif) -> N
     """Nobody signs in until it reopens; open sessions end, mail waits."""
     from mssante.services import bals
 
-    _change(context, bals.suspend, address, motif)
+    change(settings_of(context), bals.suspend, address_of(address), motif)
     say(f"{address} suspended")
 
 
 @app.command()
 def reopen(context: typer.Context, address: AddressArgument, motif: Motif = "") -> None:
-    """End a suspension, or a closing under way."""
+    """End a draft, a suspension, or a closing under way."""
     from mssante.services import bals
 
-    _change(context, bals.reopen, address, motif)
+    change(settings_of(context), bals.reopen, address_of(address), motif)
     say(f"{address} reopened")
 
 
 @app.command()
-def close(context: typer.Context, address: AddressArgument, motif: Motif) -> None:
+def close(
+    context: typer.Context,
+    address: AddressArgument,
+    motif: Motif,
+    begin: Annotated[
+        bool, typer.Option("--begin", help="Nothing arrives any more; the holder may still take his mail away.")
+    ] = False,
+) -> None:
     """Close for good: open sessions end, the address is never given again."""
     from mssante.services import bals
 
-    _change(context, bals.close, address, motif)
-    say(f"{address} closed")
+    change(settings_of(context), bals.begin_closing if begin else bals.close, address_of(address), motif)
+    say(f"{address} {'closing' if begin else 'closed'}")
 
 
 @app.command()
-def delegate(
-    context: typer.Context,
-    address: AddressArgument,
-    to: Annotated[str, typer.Option(metavar="RPPS-or-ADDRESS", help="Who gets the right: a mailbox here, or an RPPS.")],
-    right: Annotated[
-        str,
-        typer.Option(
-            metavar="read|write|send",
-            help="What he may do: read its folders, change them (write), or send under its address.",
-        ),
-    ],
-    remove: Annotated[bool, typer.Option("--remove", help="Take the right back.")] = False,
-) -> None:
-    """Let another professional act on a mailbox, or no longer."""
-    from mssante.services.bals import RIGHTS, give_right, take_right_back
+def purge(context: typer.Context, address: AddressArgument, motif: Motif) -> None:
+    """Destroy what a closed mailbox holds, for good; its address stays taken."""
+    from mssante.services import bals
 
-    if right not in RIGHTS:
-        raise Failure(f"--right {right}: one of {', '.join(RIGHTS)}", USAGE)
-    whom = _delegate(to)
-    _change(context, take_right_back if remove else give_right, address, whom, right)
-    say(f"{whom} may {'no longer ' if remove else ''}{right} on {address}")
+    change(settings_of(context), bals.purge, address_of(address), motif)
+    say(f"{address} purged")
 
 
 @app.command()
@@ -170,50 +217,38 @@ def load(
     from imap.mailbox_names import NameFault, decode
     from mssante.services.bals import known_bal
     from mssante.services.loading import ArchiveError, load_archive, read_archive
+    from mssante.services.searching import reading_of
 
     settings, wanted = settings_of(context), address_of(address)
+    reading = reading_of(settings.imap.search, pdf=settings.imap.search_pdf)
     with open_store(settings) as store:
         bal = store.read_now(known_bal, wanted)
         try:
-            done = load_archive(store, bal, read_archive(source, decode), actor())
+            done = load_archive(store, bal, read_archive(source, decode), actor(), reading)
         except (ArchiveError, NameFault) as fault:
             raise Failure(f"{fault}: correct it, or load the rest from elsewhere", USAGE) from None
     for folder, count in sorted(done.items()):
         say(f"{folder}: {count} messages")
 
 
-@app.command()
-def password(context: typer.Context, address: AddressArgument, password_stdin: PasswordStdin = False) -> None:
-    """Set the password: new sign-ins with the old one are refused at once; open sessions end by themselves."""
-    from mssante.services.bals import change_password
-
-    settings = settings_of(context)
-    if not password_stdin:
-        raise Failure("the password comes by --password-stdin, on the first line of stdin", USAGE)
-    wanted, hashed = address_of(address), hashes(settings, [password_of_stdin()])[0]
-    with open_store(settings) as store:
-        store.write_now(change_password, wanted, str(hashed), actor())
-    say(f"{address}: password changed")
+for command in (delegate, password, certificate):
+    app.command()(command)
 
 
-def hashes(settings: "Settings", passwords: Sequence[str]) -> list[str | None]:
-    """The argon2 hash of each password, None for "". Two at a time, as argon2 lets the other cores go."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from mssante.services.passwords import PasswordCost, Passwords
-
-    hasher = Passwords(PasswordCost(settings.passwords.memory_kib, settings.passwords.passes))
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda text: hasher.hash(text) if text else None, passwords))
-
-
-def _open(settings: "Settings", entries: Sequence["Entry"]) -> None:
+def _open(settings: "Settings", entries: Sequence["Entry"], der: bytes | None = None) -> None:
     from mssante.services.bals import open_bals
+    from mssante.services.credentials import bind_certificate
 
+    def opened(tx: "Tx") -> None:
+        open_bals(tx, new, actor())
+        if der is not None:
+            bind_certificate(tx, entries[0].address, der, actor())
+
+    check_passwords(settings, [(entry.address, entry.password) for entry in entries])
     hashed = hashes(settings, [entry.password for entry in entries])
     new = [_new_bal(entry, password_hash) for entry, password_hash in zip(entries, hashed, strict=True)]
     with open_store(settings) as store:
-        store.write_now(open_bals, new, actor())
+        store.write_now(opened)
 
 
 def _refuse_taken(settings: "Settings", file: Path, lines: Sequence[tuple[int, "Entry"]]) -> None:
@@ -230,6 +265,7 @@ def _refuse_taken(settings: "Settings", file: Path, lines: Sequence[tuple[int, "
 
 
 def _new_bal(entry: "Entry", password_hash: str | None) -> "NewBal":
+    from mssante.domain.bal import BalState
     from mssante.store.accounts import NewBal
 
     return NewBal(
@@ -238,31 +274,15 @@ def _new_bal(entry: "Entry", password_hash: str | None) -> "NewBal":
         rpps=entry.rpps,
         adeli=entry.adeli,
         finess=entry.finess,
+        siret=entry.siret,
+        responsable=entry.responsable,
         nom=entry.nom,
         prenom=entry.prenom,
         profession=entry.profession,
         liste_rouge=entry.liste_rouge,
+        state=BalState.DRAFT if entry.draft else BalState.ACTIVE,
         password_hash=password_hash,
     )
-
-
-def _change(context: typer.Context, step: Callable[..., None], address: str, *said: str) -> None:
-    """One use-case on one mailbox, by the operator."""
-    settings = settings_of(context)
-    wanted, who = address_of(address), actor()
-    with open_store(settings) as store:
-        store.write_now(lambda tx: step(tx, wanted, *said, who))
-
-
-def _delegate(text: str) -> str:
-    from mssante.domain.identifiers import IdentifierError, parse_rpps
-
-    if "@" in text:
-        return str(address_of(text))
-    try:
-        return parse_rpps(text).number
-    except IdentifierError as error:
-        raise Failure(f"--to {text}: {error}: an address or an RPPS", USAGE) from None
 
 
 def _row(bal: "Bal") -> dict[str, Any]:
@@ -273,6 +293,8 @@ def _row(bal: "Bal") -> dict[str, Any]:
         "rpps": bal.rpps,
         "adeli": bal.adeli,
         "finess": bal.finess,
+        "siret": bal.siret,
+        "responsable": bal.responsable or None,
         "nom": bal.nom,
         "prenom": bal.prenom,
         "profession": bal.profession,
@@ -280,4 +302,5 @@ def _row(bal: "Bal") -> dict[str, Any]:
         "used_bytes": bal.used_bytes,
         "quota_bytes": bal.quota_bytes,
         "created": iso(bal.created_us),
+        "purged": iso(bal.purged_us),
     }

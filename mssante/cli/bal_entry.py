@@ -9,10 +9,23 @@ from typing import NamedTuple
 
 from mssante.cli.csv_entries import read_entries
 from mssante.domain.address import Address, AddressError, parse_address
-from mssante.domain.bal import BalType
-from mssante.domain.identifiers import Adeli, Finess, IdentifierError, Rpps, parse_adeli, parse_finess, parse_rpps
+from mssante.domain.bal import BalType, holder_faults
+from mssante.domain.identifiers import (
+    Adeli,
+    Finess,
+    IdentifierError,
+    Rpps,
+    Siret,
+    parse_adeli,
+    parse_finess,
+    parse_rpps,
+    parse_siret,
+)
 
-COLUMNS = ("address", "type", "rpps", "adeli", "finess", "nom", "prenom", "profession", "liste_rouge", "password")
+COLUMNS = (
+    *("address", "type", "rpps", "adeli", "finess", "siret", "responsable"),
+    *("nom", "prenom", "profession", "liste_rouge", "draft", "password"),
+)
 TYPES = (BalType.PER, BalType.ORG, BalType.APP)
 
 _YES, _NO = ("oui", "yes", "true", "1", "o", "x"), ("", "non", "no", "false", "0", "n")
@@ -26,10 +39,13 @@ class Entry(NamedTuple):
     rpps: str | None
     adeli: str | None
     finess: str | None
+    siret: str | None
+    responsable: str
     nom: str
     prenom: str
     profession: str | None
     liste_rouge: bool
+    draft: bool
     password: str
 
 
@@ -40,23 +56,34 @@ def read_entry(fields: Mapping[str, str], domains: tuple[str, ...]) -> Entry | l
     kind = fields.get("type", "").upper()
     if kind not in TYPES:
         faults.append(f"type: {_shown(kind) or 'missing'}: one of {', '.join(TYPES)}")
-    numbers = {name: _number(name, parse, fields, faults) for name, parse in _NUMBERS.items()}
+    holder = read_holder(fields, faults)
     texts = {name: _text(name, fields, faults) for name in ("nom", "prenom", "profession", "password")}
-    rouge = fields.get("liste_rouge", "").strip().lower()
-    if rouge not in _YES + _NO:
-        faults.append(f"liste_rouge: {rouge!r}: oui or non")
+    flags = {name: _flag(name, fields, faults) for name in ("liste_rouge", "draft")}
+    if kind in TYPES:
+        faults += holder_faults(BalType(kind), holder)
     if faults or address is None:
         return faults
     return Entry(
         address=address,
         type=BalType(kind),
-        **numbers,
+        rpps=holder["rpps"],
+        adeli=holder["adeli"],
+        finess=holder["finess"],
+        siret=holder["siret"],
+        responsable=holder["responsable"] or "",
         nom=texts["nom"],
         prenom=texts["prenom"],
         profession=texts["profession"] or None,
-        liste_rouge=rouge in _YES,
+        liste_rouge=flags["liste_rouge"],
+        draft=flags["draft"],
         password=texts["password"],
     )
+
+
+def read_holder(fields: Mapping[str, str], faults: list[str]) -> dict[str, str | None]:
+    """The identifiers and the responsable that the fields name, None where they name none."""
+    holder = {name: _number(name, parse, fields, faults) for name, parse in _NUMBERS.items()}
+    return {**holder, "responsable": _text("responsable", fields, faults) or None}
 
 
 def read_file(file: Path, domains: tuple[str, ...]) -> list[tuple[int, Entry]]:
@@ -79,15 +106,16 @@ def _address(text: str, domains: tuple[str, ...], faults: list[str]) -> Address 
     return address
 
 
-_NUMBERS: dict[str, Callable[[str], Rpps | Adeli | Finess]] = {
+_NUMBERS: dict[str, Callable[[str], Rpps | Adeli | Finess | Siret]] = {
     "rpps": parse_rpps,
     "adeli": parse_adeli,
     "finess": parse_finess,
+    "siret": parse_siret,
 }
 
 
 def _number(
-    name: str, parse: Callable[[str], Rpps | Adeli | Finess], fields: Mapping[str, str], faults: list[str]
+    name: str, parse: Callable[[str], Rpps | Adeli | Finess | Siret], fields: Mapping[str, str], faults: list[str]
 ) -> str | None:
     text = "".join(fields.get(name, "").split())
     if not text:
@@ -97,6 +125,13 @@ def _number(
     except IdentifierError as error:
         faults.append(f"{name}: {text!r}: {error}")
         return None
+
+
+def _flag(name: str, fields: Mapping[str, str], faults: list[str]) -> bool:
+    said = fields.get(name, "").strip().lower()
+    if said not in _YES + _NO:
+        faults.append(f"{name}: {said!r}: oui or non")
+    return said in _YES
 
 
 def _text(name: str, fields: Mapping[str, str], faults: list[str]) -> str:

@@ -255,7 +255,7 @@ def _refuse_taken(store: "Store", file: Path, lines: "Sequence[tuple[int, Entry]
 
 
 def _register(settings: "Settings", store: "Store", entries: "Sequence[Entry]") -> None:
-    from mssante.cli.bal import hashes
+    from mssante.cli.bal_access import hashes
     from mssante.services import patients
     from mssante.store.patients import NewPatient
 

@@ -26,12 +26,15 @@ def test_a_new_mailbox_is_listed(operator: Operator) -> None:
         "rpps": RPPS,
         "adeli": None,
         "finess": None,
+        "siret": None,
+        "responsable": None,
         "nom": "Martin",
         "prenom": "Claire",
         "profession": "10",
         "liste_rouge": True,
         "used_bytes": 0,
         "quota_bytes": None,
+        "purged": None,
     }
     assert "claire.martin@cabinet.test" in operator("bal", "list").out
 
@@ -42,7 +45,7 @@ def test_passwords_are_kept_as_argon2_hashes_only(operator: Operator, store: Sto
     assert first is not None
     assert first.password_hash is not None
     assert first.password_hash.startswith("$argon2id$v=19$m=9216,t=4,p=1$")
-    assert operator("bal", "password", address, "--password-stdin", given="autre\n").code == 0
+    assert operator("bal", "password", address, "--password-stdin", given="un autre secret\n").code == 0
     second = store.read_now(find_bal, address)
     assert second is not None
     assert second.password_hash != first.password_hash
@@ -88,7 +91,7 @@ def test_an_unknown_mailbox(operator: Operator, command: str) -> None:
         "password": ("--password-stdin",),
         "delegate": ("--to", RPPS, "--right", "read"),
     }
-    ended = operator("bal", command, "nobody@cabinet.test", *more.get(command, ()), given="x\n")
+    ended = operator("bal", command, "nobody@cabinet.test", *more.get(command, ()), given="un secret\n")
     assert (ended.code, ended.lines) == (1, ["mssante: no such mailbox: nobody@cabinet.test"])
 
 
@@ -115,7 +118,7 @@ def test_states(operator: Operator, store: Store) -> None:
     assert operator("bal", "close", address, "--motif", "retraite").code == 0
     assert state() == "closed: retraite"
     assert operator("bal", "reopen", address).code == 1
-    assert operator("bal", "password", address, "--password-stdin", given="x").code == 1
+    assert operator("bal", "password", address, "--password-stdin", given="un secret").code == 1
     actions = [entry.action for entry in store.read_now(entries)]
     assert actions == ["bal.opened", "bal.suspended", "bal.reopened", "bal.closed"]
 
@@ -194,7 +197,7 @@ def csv(directory: Path, text: str, encoding: str = "utf-8") -> str:
 def test_import(operator: Operator, store: Store, tmp_path: Path) -> None:
     file = csv(
         tmp_path,
-        f"Address,type,rpps,nom,prenom,liste-rouge,password\na@cabinet.test,PER,{RPPS},Étienne,,oui,secret\n"
+        f"Address,type,rpps,nom,prenom,liste-rouge,password\na@cabinet.test,PER,{RPPS},Étienne,,oui,un secret\n"
         '\nb@cabinet.test,org,,"Durand, Fils\nsuite",,non,\n'.replace("\nsuite", ""),
     )
     ended = operator("bal", "import", file, "--json")
@@ -276,3 +279,107 @@ def test_import_of_no_text(operator: Operator, tmp_path: Path) -> None:
     assert "not UTF-8" in operator("bal", "import", csv(tmp_path, "é", encoding="latin-1")).err
     ended = operator("bal", "import", str(tmp_path / "none.csv"))
     assert (ended.code, len(ended.lines)) == (2, 1)
+
+
+def test_a_draft_is_prepared_then_opened_and_closed_in_two_steps(operator: Operator, store: Store) -> None:
+    address = operator.bal("a", "--draft")
+    assert operator("bal", "show", address, "--json").json["state"] == "draft"
+    assert operator("bal", "suspend", address, "--motif", "x").code == 1
+    for arguments, state in (
+        (("reopen",), "active"),
+        (("close", "--begin", "--motif", "départ"), "closing"),
+        (("close", "--motif", "départ"), "closed"),
+    ):
+        assert operator("bal", arguments[0], address, *arguments[1:]).code == 0
+        assert operator("bal", "show", address, "--json").json["state"] == state
+    last = [entry.action for entry in store.read_now(entries)][-3:]
+    assert last == ["bal.reopened", "bal.closing", "bal.closed"]
+
+
+def test_a_purged_mailbox_is_a_tombstone(operator: Operator, store: Store) -> None:
+    address = operator.bal("a", "--nom", "Martin")
+    assert operator("bal", "purge", address, "--motif", "x").code == 1
+    for command in ("close", "purge"):
+        assert operator("bal", command, address, "--motif", "demande").code == 0
+    shown = operator("bal", "show", address, "--json").json
+    assert (shown["state"], shown["rpps"], shown["nom"]) == ("closed", None, "")
+    assert shown["purged"].endswith("Z")
+    ended = operator("bal", "create", address, "--type", "PER")
+    assert (ended.code, ended.lines) == (1, [f"mssante: the address {address} is taken"])
+    assert operator("bal", "purge", address, "--motif", "x").code == 1
+    assert operator("regulateur", "rouvrir", address).code == 1
+    assert store.read_now(entries)[-1].detail["messages"] == 0
+
+
+def test_an_adeli_turns_into_an_rpps_and_the_holder_stays(operator: Operator, store: Store) -> None:
+    address = "a@cabinet.test"
+    assert operator("bal", "create", address, "--type", "PER", "--adeli", "2A1234567").code == 0
+    assert operator("bal", "identify", address, "--rpps", RPPS).code == 0
+    shown = operator("bal", "show", address, "--json").json
+    assert (shown["adeli"], shown["rpps"]) == ("2A1234567", RPPS)
+    other = str(int(RPPS) + 1)
+    for arguments, code, says in (
+        ((), 2, "say what has changed"),
+        (("--rpps", other), 2, "wrong key"),
+        (("--adeli", "101234567"), 1, "adeli: is 2A1234567 and stays so"),
+        (("--responsable", "Dr Noir"), 1, "responsable: a person answers for his own mailbox"),
+    ):
+        ended = operator("bal", "identify", address, *arguments)
+        assert (ended.code, says in ended.err) == (code, True), ended.err
+    assert store.read_now(entries)[-1].detail == {"rpps": RPPS}
+
+
+def test_a_structure_has_a_siret_and_somebody_who_answers_for_it(operator: Operator) -> None:
+    siret = "73282932000074"
+    named = ("--siret", siret, "--responsable", "Dr Claire Martin", "--rpps", RPPS)
+    assert operator("bal", "create", "labo@cabinet.test", "--type", "ORG", *named).code == 0
+    shown = operator("bal", "show", "labo@cabinet.test", "--json").json
+    assert (shown["siret"], shown["responsable"], shown["rpps"]) == (siret, "Dr Claire Martin", RPPS)
+    ended = operator("bal", "create", "b@cabinet.test", "--type", "ORG", "--adeli", "101234567", "--siret", "1")
+    assert (ended.code, len(ended.lines)) == (2, 2)
+
+
+def test_weak_passwords_are_refused_before_anything_is_opened(operator: Operator) -> None:
+    for given, says in (
+        ("court", "too short: 8 characters"),
+        ("aaaaaaaaaa", "the same few characters"),
+        ("Martine2026", "the mailbox's own name"),
+    ):
+        ended = operator("bal", "create", "martine@cabinet.test", "--type", "PER", "--password-stdin", given=given)
+        assert ended.code == 1 and says in ended.err, ended.err
+    assert operator("bal", "list", "--json").json == []
+
+
+def test_a_device_has_a_password_of_its_own_shown_once(operator: Operator, store: Store) -> None:
+    address = operator.bal()
+    made = operator("bal", "password", address, "--device", "téléphone").out.strip()
+    assert len(made) == 23 and made.count("-") == 3
+    assert operator("bal", "password", address, "--device", "poste", "--password-stdin", given="un secret").code == 0
+    assert operator("bal", "password", address, "--device", "poste").code == 1
+    listed = operator("bal", "password", address, "--list", "--json")
+    assert [row["name"] for row in listed.json] == ["téléphone", "poste"]
+    assert operator("bal", "password", address, "--device", "poste", "--revoke").code == 0
+    assert operator("bal", "password", address, "--device", "poste", "--revoke").code == 1
+    assert operator("bal", "password", address, "--revoke").code == 2
+    shown = operator("bal", "show", address, "--json")
+    assert shown.json["opened_by"] == [{"kind": "device", "name": "téléphone"}]
+    told = listed.out + shown.out + str(store.read_now(entries))
+    assert made not in told and "argon2" not in told
+
+
+def test_a_certificate_of_an_organisation_opens_an_app_only(operator: Operator, tmp_path: Path) -> None:
+    for kind in ("org", "serv"):
+        names = ("--cn", "logiciel.test", "--ou", "3732829320000", "--o", "Labo", "--kind", kind)
+        assert operator("pki", "issue", *names, "--out", str(tmp_path / kind)).code == 0
+    org, serv = (str(tmp_path / kind / "cert.pem") for kind in ("org", "serv"))
+    create = ("bal", "create", "labo@cabinet.test", "--certificate")
+    assert operator(*create, org, "--type", "ORG").code == 1
+    assert operator(*create, serv, "--type", "APP").code == 1
+    assert operator(*create, str(tmp_path / "none"), "--type", "APP").code == 2
+    assert operator("bal", "list", "--json").json == []
+    assert operator(*create, org, "--type", "APP").code == 0
+    assert operator("bal", "certificate", "labo@cabinet.test", "--add", org).code == 1
+    (row,) = operator("bal", "certificate", "labo@cabinet.test", "--json").json
+    assert "CN=logiciel.test" in row["name"]
+    assert operator("bal", "certificate", "labo@cabinet.test", "--revoke", row["name"]).code == 0
+    assert operator("bal", "certificate", "labo@cabinet.test", "--json").json == []
