@@ -60,6 +60,7 @@ bal = Table(
     Column("password_hash", Text),
     Column("used_bytes", BigInteger, nullable=False),
     Column("quota_bytes", BigInteger),
+    Column("warned_percent", Integer, nullable=False, server_default="0"),
     Column("last_uidvalidity", BigInteger, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("motif", Text, nullable=False),
