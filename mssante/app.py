@@ -36,6 +36,7 @@ from mssante.services.loop_watch import LoopWatch
 from mssante.services.mailboxes import Mailboxes
 from mssante.services.mass import Watch
 from mssante.services.passwords import PasswordCost, Passwords
+from mssante.services.patient_notices import PatientNotices, Relay
 from mssante.services.reception import Reception
 from mssante.services.resolver import Resolver, name_server
 from mssante.services.searching import keep_in_step, reading_of
@@ -45,7 +46,7 @@ from mssante.store.keys import read_master_key
 from mssante.store.queue import prune_finished
 from mssante.store.regulateur import prune
 from mssante.store.search_upkeep import sweep
-from mssante.trust import HOUR_US, alarms, connect_of, contexts_of, espace_of, life_of, revocation_of
+from mssante.trust import HOUR_US, alarms, connect_of, contexts_of, espace_of, life_of, relay_of, revocation_of
 from portail.autoconfig import routes
 from portail.health import Figure, health
 from portail.web import Pages
@@ -99,6 +100,7 @@ class Operator:
         try:
             self._contexts = contexts_of(settings)
             connect = connect_of(settings)
+            relay = relay_of(settings)
         except TlsError as fault:
             raise StartFailure(f"tls: {fault}", 2) from fault
         self._espace = espace_of(settings, self._clock)
@@ -135,6 +137,7 @@ class Operator:
             domains=frozenset(settings.own_domains),
             refuse_dkim=settings.dkim.on_failure == "refuse",
             antivirus=rooms.antivirus(settings),
+            notices_every_us=rooms.notices_every_us(settings),
             guard=Guard(self._store, settings.rules.patient_documents),
             watch=Watch(self._store, rooms.mass_limits(settings)),
         )
@@ -160,6 +163,8 @@ class Operator:
             ) from fault
         # Only who holds the ports may send: a second process on the same directory must not take over the leases.
         self._carrying = asyncio.create_task(self._courier.run())
+        if relay is not None:
+            self._tell_citizens(relay)
         self._watch.start(asyncio.get_running_loop())
         self._announce()
         reading = keep_in_step(self._store, self._reading)
@@ -195,6 +200,17 @@ class Operator:
                 ),
             ),
         )
+
+    def _tell_citizens(self, relay: Relay) -> None:
+        every_us = rooms.notices_every_us(self._settings)
+        notices = PatientNotices(self._store, self._clock, relay, rooms.wording(self._settings), every_us=every_us)
+        telling = asyncio.create_task(notices.run())
+
+        async def stop() -> None:
+            notices.stop()
+            await telling
+
+        self._closing.append(stop)
 
     async def _stop_courier(self) -> None:
         if self._carrying is not None:

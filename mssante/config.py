@@ -18,7 +18,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
-from mssante.settings import PASSWORD_VARIABLE, Dkim, ProSanteConnect, Section, Settings, Store
+from mssante.domain.address import AddressError, parse_address
+from mssante.settings import PASSWORD_VARIABLE, Dkim, PatientNotices, ProSanteConnect, Section, Settings, Store
 
 __all__ = ["ConfigError", "Fault", "Settings", "contradictions", "load", "sample", "sections", "settings_of"]
 
@@ -184,6 +185,8 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "operator", "patient_domain", f"{operator.patient_domain!r} is not among patient_domains: add it there"
     for domain in sorted(set(operator.domains) & set(operator.patient_domains)):
         yield "operator", "domains", f"{domain!r} is also a citizens' domain: name it in one place only"
+    if operator.postmaster and not _is_address_in(operator.postmaster, settings.own_domains):
+        yield "operator", "postmaster", f"{operator.postmaster!r} is not an address in one of the domains hosted here"
     ports: dict[int, str] = {}
     for key in ("mx", "submission", "submissions", "imap", "imaps", "portal", "health"):
         port: int = getattr(listen, key)
@@ -203,6 +206,7 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "queue", "connections_per_destination", f"is above connections ({settings.queue.connections})"
     yield from _dkim_faults(settings.dkim)
     yield from _fetching_faults(settings)
+    yield from _patient_notice_faults(settings.patient_notices)
     yield from _annuaire_faults(settings)
     if settings.dns.server and not _is_host_and_port(settings.dns.server):
         yield "dns", "server", f"{settings.dns.server!r} is not host:port, e.g. 127.0.0.1:53"
@@ -210,6 +214,13 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     antivirus = settings.antivirus.socket
     if antivirus and not antivirus.startswith("/") and not _is_host_and_port(antivirus):
         yield "antivirus", "socket", f"{antivirus!r} is neither /path/of/a/socket nor host:port, e.g. 127.0.0.1:3310"
+
+
+def _is_address_in(text: str, domains: tuple[str, ...]) -> bool:
+    try:
+        return parse_address(text).domain in domains
+    except AddressError:
+        return False
 
 
 def _is_host_and_port(text: str) -> bool:
@@ -244,6 +255,21 @@ def _connect_faults(connect: ProSanteConnect) -> Iterator[tuple[str, str, str]]:
         for key in ("client_id", "client_secret_file"):
             if not getattr(connect, key):
                 yield "pro_sante_connect", key, "is needed for introspection"
+
+
+def _patient_notice_faults(notices: PatientNotices) -> Iterator[tuple[str, str, str]]:
+    if not notices.host:
+        return
+    try:
+        parse_address(notices.sender)
+    except AddressError as error:
+        yield "patient_notices", "sender", f"{notices.sender!r} is not an address: {error}"
+    if not notices.link.isprintable():
+        yield "patient_notices", "link", "must be printable text"
+    if notices.user and notices.password_file is None:
+        yield "patient_notices", "password_file", "is needed to sign in as user"
+    if notices.user and notices.tls == "off":
+        yield "patient_notices", "tls", "off would send the password in clear"
 
 
 def _fetching_faults(settings: Settings) -> Iterator[tuple[str, str, str]]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from imap.settings import ImapSettings
 from mssante.config import Settings
+from mssante.domain.exchange import Ending, Guard
 from mssante.domain.mass import Limits
 from mssante.domain.transaction import Charter
 from mssante.services.antivirus import Antivirus
+from mssante.services.patient_notices import Wording
 from portail.autoconfig import MailServices, Service
 from smtp_in.settings import SmtpInSettings
 
@@ -23,6 +25,9 @@ def charter(settings: Settings) -> Charter:
         header_from_strict=settings.rules.header_from == "strict",
         max_received=settings.rules.max_received,
         one_usager=settings.rules.patient_documents == "refuse",
+        fin_header=Ending(settings.rules.fin_header),
+        exchange_guard=Guard(settings.rules.exchange_guard),
+        hosted_patient_domain=settings.operator.patient_domain,
     )
 
 
@@ -95,3 +100,13 @@ def mail_services(settings: Settings) -> MailServices:
     ]
     open_doors = tuple(door for door in doors if door.port)
     return MailServices(settings.operator.name, settings.operator.hostname, settings.own_domains, open_doors)
+
+
+def wording(settings: Settings) -> Wording:
+    notices = settings.patient_notices
+    return Wording(settings.operator.name, notices.sender, settings.operator.hostname, notices.link)
+
+
+def notices_every_us(settings: Settings) -> int:
+    """0: citizens are not told."""
+    return settings.patient_notices.every_minutes * 60_000_000 if settings.patient_notices.host else 0

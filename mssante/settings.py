@@ -52,6 +52,13 @@ class Operator(Section, frozen=True, kw_only=True):
             "Every domain of citizens' mailboxes in the trust space: the rules for exchanges with patients hold there."
         ),
     ] = ("patient.mssante.fr",)
+    postmaster: Annotated[
+        str,
+        doc(
+            "Mailbox here that gets what is sent to postmaster@ each domain (RFC 5321 §4.5.1), unless one of that very "
+            "name exists. Empty: postmaster@ the first domain, which init opens."
+        ),
+    ] = ""
 
 
 class Listen(Section, frozen=True, kw_only=True):
@@ -214,8 +221,26 @@ class Rules(Section, frozen=True, kw_only=True):
     ] = 40
     fin_exact: Annotated[
         bool,
-        doc('True: only the subject "[FIN]" to the letter ends an exchange. False: any subject with it, in any case.'),
+        doc(
+            'True: only the subject "[FIN]" to the letter ends an exchange. False: any subject with it, in any case, '
+            "also written [ fin ] or [F I N]."
+        ),
     ] = False
+    fin_header: Annotated[
+        Literal["exchange", "thread"],
+        doc(
+            "What the header X-MSS-MES: FIN ends. exchange: the whole exchange, as the subject [FIN] does. thread: the "
+            "replies to that message and its thread; the patient may begin another."
+        ),
+    ] = "exchange"
+    exchange_guard: Annotated[
+        Literal["strict", "soft", "off"],
+        doc(
+            "A message from a citizen of another operator where no exchange is known here. strict: refused, as that of "
+            "a citizen hosted here always is. soft: taken, with the keyword $HorsEchange and a line in the journal, as "
+            "for mailboxes that came from another operator. off: taken."
+        ),
+    ] = "strict"
     suspended_keeps_mail: Annotated[
         bool, doc("True: a suspended mailbox still receives mail, to be read when it reopens. False: it refuses mail.")
     ] = True
@@ -380,6 +405,25 @@ class Antivirus(Section, frozen=True, kw_only=True):
     ] = "defer"
     timeout_s: Annotated[int, doc("Seconds for one scan, its turn included; 25 MB take about 5.", ge=1, le=500)] = 120
     scans: Annotated[int, doc("Most scans at once, below MaxThreads in clamd.conf.", ge=1, le=1000)] = 8
+
+
+class PatientNotices(Section, frozen=True, kw_only=True):
+    """Telling citizens on their own e-mail address that they have new mail: not from whom, nor of what."""
+
+    host: Annotated[str, doc("The relay that takes these notices, a mail server of the Internet. Empty: none go.")] = ""
+    port: Annotated[int, doc("Its port.", ge=1, le=65535)] = 587
+    tls: Annotated[
+        Literal["starttls", "implicit", "off"], doc("How the connection is encrypted. off: on this machine only.")
+    ] = "starttls"
+    roots: Annotated[
+        Path | None, doc("PEM file of the authorities to believe for the relay. Empty: those of this machine.")
+    ] = None
+    user: Annotated[str, doc("Whom to sign in as. Empty: the relay knows this host.")] = ""
+    password_file: Annotated[Path | None, doc("File of that password, in its first line.")] = None
+    sender: Annotated[str, doc("The address that the notices come from, and that the relay's refusals go to.")] = ""
+    link: Annotated[str, doc("Where citizens read their mail, told in the notice. Empty: nothing is said.")] = ""
+    every_minutes: Annotated[int, doc("Least minutes between two notices to one citizen.", ge=60, le=10_080)] = 60
+    timeout_s: Annotated[int, doc("Seconds to wait for an answer of the relay.", ge=1, le=300)] = 30
 
 
 class Passwords(Section, frozen=True, kw_only=True):
@@ -572,6 +616,34 @@ class Carnet(Section, frozen=True, kw_only=True):
     ] = "anonymous"
 
 
+class LifeCycle(Section, frozen=True, kw_only=True):
+    """Mailboxes that nobody opens, the journal, and the monthly figures."""
+
+    types: Annotated[
+        tuple[Literal["PER", "ORG", "APP", "PAT"], ...],
+        doc("Kinds of mailboxes that are closed when nobody signs in to them (PAT: citizens')."),
+    ] = ("PER", "ORG")
+    warning_months: Annotated[
+        tuple[int, ...], doc("Months without a session after which the holder is warned, in his mailbox; rising.")
+    ] = (10, 11)
+    closing_months: Annotated[
+        int, doc("Months without a session after which nothing arrives any more; 0: nothing is ever done.", ge=0)
+    ] = 12
+    objection_days: Annotated[
+        int, doc("Days from then to the closing: signing in, or mssante bal reopen, keeps the mailbox.", ge=1)
+    ] = 30
+    journal_days: Annotated[
+        int,
+        doc(
+            "Days for which the journal is kept (six months are recommended for functional traces); 0: for ever.", ge=0
+        ),
+    ] = 183
+    indicateurs_layout: Annotated[
+        Path | None,
+        doc("Template of mssante indicateurs, with {names} in braces. Empty: the one that comes along."),
+    ] = None
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All that `mssante.toml` says. `file` is where it was read from."""
 
@@ -588,18 +660,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     queue: Queue = msgspec.field(default_factory=Queue)
     dkim: Dkim = msgspec.field(default_factory=Dkim)
     antivirus: Antivirus = msgspec.field(default_factory=Antivirus)
+    patient_notices: PatientNotices = msgspec.field(default_factory=PatientNotices)
     passwords: Passwords = msgspec.field(default_factory=Passwords)
     pro_sante_connect: ProSanteConnect = msgspec.field(default_factory=ProSanteConnect)
     annuaire: Annuaire = msgspec.field(default_factory=Annuaire)
     annuaire_ldap: AnnuaireLdap = msgspec.field(default_factory=AnnuaireLdap)
     publication: Publication = msgspec.field(default_factory=Publication)
     carnet: Carnet = msgspec.field(default_factory=Carnet)
+    life_cycle: LifeCycle = msgspec.field(default_factory=LifeCycle)
     file: Path = Path("mssante.toml")
 
     @property
     def directory(self) -> Path:
         """Where the relative paths and the relative store URLs of the file start."""
         return self.file.parent
+
+    @property
+    def postmaster(self) -> str:
+        """The mailbox that mail for a postmaster goes to."""
+        return self.operator.postmaster or f"postmaster@{self.own_domains[0]}"
 
     @property
     def own_domains(self) -> tuple[str, ...]:

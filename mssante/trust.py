@@ -5,6 +5,7 @@ running service judge alike.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espace_confiance.alarms import Alarm, certificate_alarms, crl_alarms, liste_alarms
@@ -18,6 +19,7 @@ from tls.certificates import TlsError
 from tls.contexts import Contexts, https_client
 
 if TYPE_CHECKING:
+    from mssante.services.patient_notices import Relay
     from mssante.services.pro_sante_connect import ProSanteConnect
 
 HOUR_US = 3_600_000_000
@@ -45,10 +47,7 @@ def connect_of(settings: Settings) -> "ProSanteConnect | None":
 
     secret = ""
     if said.check == "introspection" and said.client_secret_file is not None:
-        try:
-            secret = said.client_secret_file.read_text("utf-8").partition("\n")[0].strip()
-        except (OSError, UnicodeDecodeError) as fault:
-            raise TlsError(f"{said.client_secret_file}: {fault}: name the file of the client's secret") from fault
+        secret = _secret(said.client_secret_file)
     issuer = Issuer(
         said.issuer,
         frozenset(said.audiences),
@@ -58,6 +57,32 @@ def connect_of(settings: Settings) -> "ProSanteConnect | None":
         timeout_s=said.timeout_s,
     )
     return ProSanteConnect(issuer, https_client(said.roots))
+
+
+def relay_of(settings: Settings) -> "Relay | None":
+    """The relay of the citizens' notices, None when none go. Raises TlsError naming the faulty file."""
+    said = settings.patient_notices
+    if not said.host:
+        return None
+    from mssante.services.patient_notices import Relay
+
+    password = _secret(said.password_file) if said.user and said.password_file is not None else ""
+    return Relay(
+        said.host,
+        said.port,
+        None if said.tls == "off" else https_client(said.roots),
+        said.tls == "implicit",
+        said.user,
+        password,
+        said.timeout_s,
+    )
+
+
+def _secret(file: Path) -> str:
+    try:
+        return file.read_text("utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise TlsError(f"{file}: {fault}: name the file of the secret") from fault
 
 
 def life_of(settings: Settings) -> Life:
