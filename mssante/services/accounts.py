@@ -21,6 +21,7 @@ from mssante.domain.clock import Clock
 from mssante.domain.identifiers import Adeli, Rpps
 from mssante.domain.verdict import Defer, Refuse, Rule
 from mssante.services import sasl
+from mssante.services.life_cycle import Visits
 from mssante.services.passwords import Passwords
 from mssante.services.throttle import Throttle, ThrottleLimits
 from mssante.store import Conn, Store, StoreError
@@ -90,6 +91,7 @@ class Accounts:
         self._tokens = Throttle(ThrottleLimits(per_login=1000, per_peer=1000))
         self._connect = connect
         self._questions: set[asyncio.Future[bool]] = set()
+        self.visits = Visits()
 
     def mechanisms(self, client: Client) -> tuple[str, ...]:
         """The SASL mechanisms that this client may use. EXTERNAL only where there is something for it to say (RFC 4422
@@ -171,6 +173,7 @@ class Accounts:
     def _entered(self, bal: Bal, addresses: frozenset[str], by: str, still: Still) -> SignedIn | Refuse:
         if not may_sign_in(bal):
             return Refuse(Rule.AUTH_REFUSED, f"account is {bal.state}")
+        self.visits.note(bal.id, self._clock.now_us())
         return SignedIn(bal.id, bal.address, self._store.keys.trace_name(bal.address), bal.type, addresses, by, still)
 
     def watch(

@@ -2,23 +2,25 @@
 
 Always true here: hash = SHA-256(previous hash ‖ canonical JSON of the row); the head (last seq and hash) stands in a
 row of its own, authenticated with a key derived from the master key, so that a changed, removed, reordered or added
-row and a cut tail are all found. No content and no patient address is ever journalled.
+row and a cut tail are all found. Rows whose time is over go from the beginning alone (`prune`); the last of them stands
+in a row like the head's, so that what is left still hangs on it. No content and no patient address is ever journalled.
 """
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from mssante.store.engines import keys_of
 from mssante.store.prepared import Prepared
 from mssante.store.schema import journal, journal_head
 
 FIRST = bytes(32)
+_HEAD_ID, _BASE_ID = 1, 2
 
 
 class JournalEntry(msgspec.Struct, frozen=True):
@@ -36,12 +38,17 @@ class JournalEntry(msgspec.Struct, frozen=True):
         return datetime.fromtimestamp(self.at_us / 1e6, UTC)
 
 
-_HEAD = select(journal_head.c.seq, journal_head.c.hash, journal_head.c.mac)
+_MARK = select(journal_head.c.seq, journal_head.c.hash, journal_head.c.mac)
+_HEAD = _MARK.where(journal_head.c.id == _HEAD_ID)
+_BASE = _MARK.where(journal_head.c.id == _BASE_ID)
 _LOCKED_HEAD = Prepared(_HEAD.with_for_update())
 _APPEND = Prepared(insert(journal).inline())
 _MOVE_HEAD = Prepared(
-    update(journal_head).values(seq=bindparam("new_seq"), hash=bindparam("new_hash"), mac=bindparam("new_mac"))
+    update(journal_head)
+    .where(journal_head.c.id == _HEAD_ID)
+    .values(seq=bindparam("new_seq"), hash=bindparam("new_hash"), mac=bindparam("new_mac"))
 )
+PRUNED_AT_ONCE = 10_000
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 Row = tuple[int, str, str, str, str]
@@ -82,12 +89,36 @@ def append(conn: Connection, rows: Iterable[Row]) -> None:
 def start(conn: Connection) -> None:
     """Writes the head of an empty journal."""
     mac = keys_of(conn).journal_mac(_head_bytes(0, FIRST))
-    conn.execute(insert(journal_head), {"id": 1, "seq": 0, "hash": FIRST, "mac": mac})
+    conn.execute(insert(journal_head), {"id": _HEAD_ID, "seq": 0, "hash": FIRST, "mac": mac})
+
+
+def prune(conn: Connection, before_us: int) -> int:
+    """Removes the oldest rows, up to the first that is not older than `before_us` and `PRUNED_AT_ONCE` at most; how
+    many. The entry that tells of it is the caller's."""
+    conn.execute(_HEAD.with_for_update())
+    first, last = conn.execute(select(func.min(journal.c.seq), func.max(journal.c.seq))).one()
+    if first is None:
+        return 0
+    young = conn.execute(select(func.min(journal.c.seq)).where(journal.c.at_us >= before_us)).scalar()
+    until = min(first + PRUNED_AT_ONCE - 1, last if young is None else young - 1)
+    if until < first:
+        return 0
+    digest = conn.execute(select(journal.c.hash).where(journal.c.seq == until)).scalar_one()
+    mac = keys_of(conn).journal_mac(_base_bytes(until, digest))
+    conn.execute(delete(journal).where(journal.c.seq <= until))
+    conn.execute(delete(journal_head).where(journal_head.c.id == _BASE_ID))
+    conn.execute(insert(journal_head), {"id": _BASE_ID, "seq": until, "hash": digest, "mac": mac})
+    return int(until - first + 1)
 
 
 def verify_chain(conn: Connection) -> str | None:
     """What is wrong with the journal, in words, or None when every row and the head are as they were written."""
-    digest, expected = FIRST, 1
+    base = conn.execute(_BASE).one_or_none()
+    if base is not None and not hmac.compare_digest(
+        base.mac, keys_of(conn).journal_mac(_base_bytes(base.seq, base.hash))
+    ):
+        return "the journal's beginning was not written by this operator"
+    digest, expected = (base.hash, base.seq + 1) if base is not None else (FIRST, 1)
     with conn.execute(select(journal).order_by(journal.c.seq), execution_options={"yield_per": 1000}) as rows:
         for row in rows:
             if row.seq != expected:
@@ -104,6 +135,35 @@ def verify_chain(conn: Connection) -> str | None:
     if (head.seq, head.hash) != (expected - 1, digest):
         return f"the journal ends at row {expected - 1}, its head says {head.seq}"
     return None
+
+
+class Chained(msgspec.Struct, frozen=True):
+    """A journal row as it is chained, for whoever checks it elsewhere: `hash` is that of `previous` and the row."""
+
+    previous: bytes
+    seq: int
+    row: Row
+    hash: bytes
+
+
+def chained(conn: Connection, since_us: int, until_us: int) -> Iterator[Chained]:
+    """The rows from the first that is not older than `since_us` to the last that is older than `until_us`, without a
+    gap: the chain can be followed from each to the next."""
+    bounds = select(func.min(journal.c.seq), func.max(journal.c.seq)).where(
+        journal.c.at_us >= since_us, journal.c.at_us < until_us
+    )
+    first, last = conn.execute(bounds).one()
+    if first is None:
+        return
+    base = conn.execute(_BASE).one_or_none()
+    before = conn.execute(select(journal.c.hash).where(journal.c.seq == first - 1)).scalar()
+    previous = before if before is not None else (base.hash if base is not None else FIRST)
+    query = select(journal).where(journal.c.seq.between(first, last)).order_by(journal.c.seq)
+    with conn.execute(query, execution_options={"yield_per": 1000}) as rows:
+        for row in rows:
+            facts = (row.at_us, row.action, row.actor, row.object, row.detail)
+            yield Chained(previous, row.seq, facts, row.hash)
+            previous = row.hash
 
 
 def entries(
@@ -130,3 +190,7 @@ def _chained(previous: bytes, seq: int, row: Row) -> bytes:
 
 def _head_bytes(seq: int, digest: bytes) -> bytes:
     return seq.to_bytes(8, "big") + digest
+
+
+def _base_bytes(seq: int, digest: bytes) -> bytes:
+    return b"base" + _head_bytes(seq, digest)

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, literal, select, update
 
 from mssante.store import Store, Tx
-from mssante.store.journal import FIRST, entries, verify_chain
+from mssante.store.journal import FIRST, chained, entries, prune, verify_chain
 from mssante.store.schema import journal, journal_head
 from tests.mssante.store.made import DOCTOR, MATRICULE, PATIENT
 from tests.support.clock import FakeClock
@@ -100,3 +100,77 @@ def test_a_failed_write_leaves_no_entry(store: Store) -> None:
     with pytest.raises(ValueError, match="no"):
         store.write_now(fail)
     assert store.read_now(entries) == []
+
+
+def aged(store: Store, clock: FakeClock, days: int) -> None:
+    for number in range(days):
+        store.write_now(note, "message.accepted", f"m{number}")
+        clock.advance(24 * 3600)
+
+
+def _prune(tx: Tx, before_us: int) -> int:
+    return prune(tx.conn, before_us)
+
+
+def test_what_is_too_old_goes_and_the_rest_still_hangs_together(store: Store, clock: FakeClock) -> None:
+    began_us = clock.now_us()
+    aged(store, clock, 6)
+    day_us = 24 * 3600 * 1_000_000
+    assert store.write_now(_prune, began_us) == 0
+    assert store.write_now(_prune, began_us + 2 * day_us) == 2
+    assert [one.object for one in store.read_now(entries)] == ["m2", "m3", "m4", "m5"]
+    assert store.read_now(verify_chain) is None
+    assert store.write_now(_prune, began_us + 4 * day_us) == 2
+    aged(store, clock, 1)
+    assert store.read_now(verify_chain) is None
+    assert store.write_now(_prune, clock.now_us() + 1) == 3
+    assert store.read_now(entries) == []
+    assert store.read_now(verify_chain) is None
+    aged(store, clock, 2)
+    assert [one.seq for one in store.read_now(entries)] == [8, 9]
+    assert store.read_now(verify_chain) is None
+
+
+@pytest.mark.parametrize(
+    ("touching", "told"),
+    [
+        (lambda: delete(journal).where(journal.c.seq == 3), "rows 3 to 3 are missing"),
+        (lambda: delete(journal_head).where(journal_head.c.id == 2), "rows 1 to 2 are missing"),
+        (lambda: update(journal_head).where(journal_head.c.id == 2).values(seq=3), "beginning was not written by"),
+        (lambda: update(journal_head).where(journal_head.c.id == 2).values(hash=FIRST), "beginning was not written by"),
+    ],
+)
+def test_a_shortened_journal_tells_when_it_was_shortened_by_another(
+    store: Store, clock: FakeClock, touching: Callable[[], object], told: str
+) -> None:
+    aged(store, clock, 5)
+    assert store.write_now(_prune, clock.now_us() - 3 * 24 * 3600 * 1_000_000) == 2
+    store.write_now(touch, touching())
+    assert told in (store.read_now(verify_chain) or "")
+
+
+def test_the_head_s_row_cannot_stand_for_the_beginning(store: Store, clock: FakeClock) -> None:
+    """Its seal says what it is: else the whole journal could be removed, and its head be shown as the cut."""
+    aged(store, clock, 3)
+    store.write_now(
+        touch,
+        insert(journal_head).from_select(
+            ["id", "seq", "hash", "mac"],
+            select(literal(2), journal_head.c.seq, journal_head.c.hash, journal_head.c.mac),
+        ),
+    )
+    assert "beginning was not written by" in (store.read_now(verify_chain) or "")
+
+
+def test_a_part_is_followed_from_the_hash_before_it(store: Store, clock: FakeClock) -> None:
+    began_us = clock.now_us()
+    aged(store, clock, 5)
+    day_us = 24 * 3600 * 1_000_000
+    every = store.read_now(lambda conn: list(chained(conn, 0, clock.now_us())))
+    part = store.read_now(lambda conn: list(chained(conn, began_us + day_us, began_us + 3 * day_us)))
+    assert part == every[1:3]
+    assert every[0].previous == FIRST
+    assert [one.previous for one in every[1:]] == [one.hash for one in every[:-1]]
+    store.write_now(_prune, began_us + 2 * day_us)
+    assert store.read_now(lambda conn: list(chained(conn, 0, clock.now_us()))) == every[2:]
+    assert store.read_now(lambda conn: list(chained(conn, 0, 1))) == []
