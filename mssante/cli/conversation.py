@@ -1,17 +1,31 @@
 """`mssante conversation`: who may write to whom."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mssante.cli.frame import Failure, Json, address_of, iso, listing, open_store, settings_of
+from mssante.cli.frame import (
+    USAGE,
+    Failure,
+    Json,
+    actor,
+    address_of,
+    details,
+    iso,
+    listing,
+    open_store,
+    say,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from mssante.config import Settings
+    from mssante.store import Store
+    from mssante.store.exchanges import Exchange
 
 app = typer.Typer(help="The exchanges between professionals and citizens.", no_args_is_help=True)
 
-
-@app.callback()
-def conversation() -> None:
-    """The exchanges between professionals and citizens."""
+BalArgument = Annotated[str, typer.Argument(metavar="BAL", help="The professional's mailbox.")]
 
 
 @app.command("list")
@@ -21,33 +35,79 @@ def list_(
     patient: Annotated[str, typer.Option(metavar="INS", help="Only those of this citizen.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Who may write to whom: open or ended, since when, by which message."""
-    from mssante.domain.ins import InsError, parse_ins
+    """Who may write to whom: open or ended, since when, by which message, through whom."""
     from mssante.store.exchanges import list_exchanges
 
     settings = settings_of(context)
     professional = str(address_of(bal)) if bal else None
-    try:
-        matricule = parse_ins(patient.partition("@")[0]).matricule if patient else ""
-    except InsError as error:
-        raise Failure(f"--patient: {error}: 13 characters and their key of two digits", 2) from None
-    domains = settings.operator.patient_domains if patient else (None,)
     with open_store(settings) as store:
-        found = [
-            one
-            for domain in domains
-            for one in store.read_now(list_exchanges, professional, domain and str(address_of(f"{matricule}@{domain}")))
-        ]
-    listing(
-        [
-            {
-                "professional": one.professional,
-                "patient": one.patient,
-                "state": str(one.state),
-                "since": iso(one.since_us),
-                "message_id": one.message_id,
-            }
-            for one in found
-        ],
-        as_json,
-    )
+        addresses = _addresses(settings, store, patient) if patient else [None]
+        found = [one for address in addresses for one in store.read_now(list_exchanges, professional, address)]
+    listing(map(_row, found), as_json)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    bal: BalArgument,
+    ins: Annotated[str, typer.Argument(metavar="INS", help="The citizen's matricule.")],
+    as_json: Json = False,
+) -> None:
+    """One citizen and one mailbox: whether he may write to it, and why."""
+    from mssante.domain.exchange import patient_may_write
+    from mssante.store.exchanges import list_exchanges, relation, welcoming
+
+    settings = settings_of(context)
+    professional = str(address_of(bal))
+    with open_store(settings) as store:
+        first = professional in store.read_now(welcoming)
+        addresses = _addresses(settings, store, ins)
+        found = [one for address in addresses for one in store.read_now(list_exchanges, professional, address)]
+        may = any(patient_may_write(store.read_now(relation, professional, address)) for address in addresses)
+    if not found and not first:
+        raise Failure("no exchange between these two: the professional has not written")
+    told = {"professional": professional, "may_write": may, "writes_first": first}
+    details({**told, "exchanges": [_row(one) for one in found]}, as_json)
+
+
+@app.command()
+def accueil(
+    context: typer.Context,
+    bal: Annotated[str, typer.Argument(metavar="[BAL]", help="A professional's mailbox; none: which they are.")] = "",
+    remove: Annotated[bool, typer.Option("--remove", help="From now on only who was written to.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Let citizens write to this mailbox first, as to a pharmacy that takes prescriptions."""
+    from mssante.services.exchanges import welcome
+    from mssante.store.exchanges import welcoming
+
+    with open_store(settings_of(context)) as store:
+        if bal:
+            store.write_now(welcome, address_of(bal), not remove, actor())
+            say(f"citizens may {'no longer ' if remove else ''}write to {bal} first")
+        else:
+            listing([{"bal": one} for one in store.read_now(welcoming)], as_json)
+
+
+def _addresses(settings: "Settings", store: "Store", ins: str) -> list[str]:
+    """The citizen's address in each citizens' domain; here his present one, whichever of his matricules is given."""
+    from mssante.domain.ins import InsError, parse_ins
+    from mssante.store.accounts import find_bal
+
+    try:
+        matricule = parse_ins(ins.partition("@")[0]).matricule
+    except InsError as error:
+        raise Failure(f"INS: {error}: 13 characters and their key of two digits", USAGE) from None
+    found = [str(address_of(f"{matricule}@{domain}")) for domain in settings.operator.patient_domains]
+    return [bal.address if (bal := store.read_now(find_bal, one)) else one for one in found]
+
+
+def _row(one: "Exchange") -> dict[str, Any]:
+    return {
+        "professional": one.professional,
+        "patient": one.patient,
+        "state": str(one.state),
+        "since": iso(one.since_us),
+        "message_id": one.message_id,
+        "through": one.through or None,
+    }

@@ -12,9 +12,11 @@ from mssante.domain.bal import BalType
 from mssante.domain.exchange import Ending, Guard, after_professional_message, patient_may_write
 from mssante.domain.transaction import HeaderFacts
 from mssante.domain.verdict import Refuse, Rule
+from mssante.services.bals import NotAllowed, known_bal
 from mssante.services.transaction import MailTransaction
 from mssante.store import Conn, Tx, patient_notices
 from mssante.store.exchanges import end_thread, introduce, record_exchange, relation, reopen_thread, thread_ended
+from mssante.store.exchanges import welcome as store_welcome
 from mssante.store.mail import Delivered, store_flags
 
 OUTSIDE = "$HorsEchange"
@@ -79,3 +81,14 @@ def delivered(
     }
     if citizens and every_us:
         patient_notices.mail_arrived(tx, sorted(citizens), every_us)
+
+
+def welcome(tx: Tx, address: Address, first: bool, actor: str) -> None:
+    """Whether citizens may write to this professional's mailbox before it wrote to them (facts 4.1: pharmacies that
+    accept it). Raises NotFound, NotAllowed."""
+    bal = known_bal(tx.conn, address)
+    if bal.type is BalType.PAT:
+        raise NotAllowed("a citizen's mailbox: patients do not write to patients")
+    if not store_welcome(tx, bal.address, first):
+        raise NotAllowed(f"{bal.address} is so already")
+    tx.journal("exchange.welcome" if first else "exchange.welcome_ended", actor=actor, object=bal.address)
