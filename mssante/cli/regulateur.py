@@ -1,35 +1,152 @@
-"""`mssante regulateur`: the regulator closes and reopens accounts."""
+"""`mssante regulateur`: abuse is looked at, accounts are closed and reopened, exceptions given."""
 
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from mssante.cli.frame import Json, Motif, actor, address_of, iso, listing, open_store, say, settings_of
+from mssante.cli.frame import (
+    USAGE,
+    Failure,
+    Json,
+    Motif,
+    actor,
+    address_of,
+    details,
+    iso,
+    listing,
+    open_store,
+    say,
+    settings_of,
+)
 
-app = typer.Typer(help="Abuse: closing and reopening accounts.", no_args_is_help=True)
+app = typer.Typer(
+    help="Abuse: reports, facts, closing and reopening accounts, exceptions to the limits.", no_args_is_help=True
+)
 
 AddressArgument = Annotated[
     str, typer.Argument(metavar="ADDRESS", help="The account, a professional's or a citizen's.")
 ]
+Author = Annotated[
+    str, typer.Option("--author", metavar="NAME", help="Who decides, for the journal; default: this machine's account.")
+]
 
 
 @app.command()
-def clore(context: typer.Context, address: AddressArgument, motif: Motif) -> None:
-    """Close an abusive account: its open sessions end at once."""
-    from mssante.services import bals
+def signalements(
+    context: typer.Context,
+    every: Annotated[bool, typer.Option("--all", help="Those that were answered too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What users and the service itself reported: whom, how, when; nothing of any message."""
+    from mssante.store import regulateur
 
-    _act(context, bals.close, address, motif)
-    say("closed")
+    with open_store(settings_of(context)) as store:
+        found = store.read_now(partial(regulateur.signalements, settled=every))
+        names = store.read_now(regulateur.names, [one for row in found for one in (row.about, row.reporter)])
+    listing(
+        [
+            {
+                "id": one.id,
+                "at": iso(one.at_us),
+                "account": names.get(one.about, one.about),
+                "kind": str(one.kind),
+                "reporter": names.get(one.reporter, one.reporter),
+                "settled": iso(one.settled_us),
+            }
+            for one in found
+        ],
+        as_json,
+    )
 
 
 @app.command()
-def rouvrir(context: typer.Context, address: AddressArgument, motif: Motif = "") -> None:
-    """Reopen, to the same holder, an account that the regulator closed."""
-    from mssante.services import bals
+def examine(context: typer.Context, address: AddressArgument, as_json: Json = False) -> None:
+    """Facts without content: what the account sends, how many of its recipients are new, who reported it."""
+    from mssante.domain.clock import SystemClock
+    from mssante.services import regulateur
 
-    _act(context, bals.reopen_by_regulator, address, motif)
-    say("reopened")
+    wanted = address_of(address)
+    with open_store(settings_of(context)) as store:
+        facts = store.read_now(regulateur.examine, wanted, SystemClock().now_us())
+    times = {name: iso(facts.pop(f"{name}_us")) for name in ("opened", "exception_until")}
+    details({"account": str(wanted), **facts, **times}, as_json)
+
+
+@app.command()
+def clore(context: typer.Context, address: AddressArgument, motif: Motif, author: Author = "") -> None:
+    """Close an abusive account: sessions end, its mail stops, holder and reporters are told."""
+    from mssante.domain.clock import SystemClock
+    from mssante.services import regulateur
+
+    settings, wanted = settings_of(context), address_of(address)
+    with open_store(settings) as store:
+        contents, letters = regulateur.write_closing(store, wanted, motif, SystemClock().now_us())
+        close = partial(regulateur.close, two_persons=settings.regulateur.two_persons)
+        done = store.write_now(close, wanted, motif, _actor(author), letters, contents=contents)
+    if done.closed:
+        say(f"closed: {done.stopped} queued recipients held, {done.told} people told")
+    else:
+        say("proposed: another person confirms it with the same command within seven days")
+
+
+@app.command()
+def rouvrir(context: typer.Context, address: AddressArgument, motif: Motif = "", author: Author = "") -> None:
+    """Reopen, to the same holder, an account that the regulator closed; its held mail goes on."""
+    from mssante.domain.clock import SystemClock
+    from mssante.services import regulateur
+
+    wanted = address_of(address)
+    with open_store(settings_of(context)) as store:
+        contents, letters = regulateur.write_reopening(store, wanted, SystemClock().now_us())
+        released = store.write_now(regulateur.reopen, wanted, motif, _actor(author), letters, contents=contents)
+    say(f"reopened: {released} queued recipients released")
+
+
+@app.command()
+def exception(
+    context: typer.Context,
+    address: AddressArgument,
+    motif: Motif,
+    until: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The last day on which it holds (UTC).")] = "",
+    most: Annotated[int, typer.Option(metavar="N", min=1, help="Recipients that one text may reach.")] = 1000,
+    end: Annotated[bool, typer.Option("--end", help="End the exception that the sender has.")] = False,
+    author: Author = "",
+) -> None:
+    """Let a sender write one text to more recipients, until a date: a health alert, for example."""
+    from mssante.services import regulateur
+
+    wanted, until_us = address_of(address), 0 if end else _end_of_day(until)
+    with open_store(settings_of(context)) as store:
+        if end:
+            store.write_now(regulateur.end_exception, wanted, motif, _actor(author))
+        else:
+            store.write_now(regulateur.allow, wanted, most, until_us, motif, _actor(author))
+    say("ended" if end else "allowed")
+
+
+@app.command()
+def exceptions(context: typer.Context, as_json: Json = False) -> None:
+    """The exceptions that were given: to whom, by whom, why, until when."""
+    from mssante.store import regulateur
+
+    with open_store(settings_of(context)) as store:
+        found = store.read_now(regulateur.exceptions)
+        names = store.read_now(regulateur.names, [one.sender for one in found])
+    listing(
+        [
+            {
+                "sender": names.get(one.sender, one.sender),
+                "most": one.most,
+                "motif": one.motif,
+                "author": one.author,
+                "since": iso(one.since_us),
+                "until": iso(one.until_us),
+            }
+            for one in found
+        ],
+        as_json,
+    )
 
 
 @app.command()
@@ -38,10 +155,9 @@ def journal(context: typer.Context, as_json: Json = False) -> None:
     from mssante.services.bals import acts_as_regulator
     from mssante.store.journal import entries
 
-    settings = settings_of(context)
     rows: list[dict[str, Any]] = []
     last = 0
-    with open_store(settings) as store:
+    with open_store(settings_of(context)) as store:
         while page := store.read_now(partial(entries, after_seq=last)):
             last = page[-1].seq
             rows += [
@@ -59,10 +175,19 @@ def journal(context: typer.Context, as_json: Json = False) -> None:
     listing(rows, as_json)
 
 
-def _act(context: typer.Context, step: Any, address: str, motif: str) -> None:
+def _actor(author: str) -> str:
     from mssante.services.bals import REGULATOR
 
-    settings = settings_of(context)
-    wanted = address_of(address)
-    with open_store(settings) as store:
-        store.write_now(step, wanted, motif, actor(REGULATOR))
+    if author and not (author.isprintable() and author.strip() == author and len(author) <= 64):
+        raise Failure("--author: one name of printable characters, 64 at most", USAGE)
+    return f"{REGULATOR}:{author}" if author else actor(REGULATOR)
+
+
+def _end_of_day(text: str) -> int:
+    from datetime import UTC, datetime, timedelta
+
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise Failure(f"--until: {text!r} is not a day such as 2027-01-31", USAGE) from None
+    return int((day + timedelta(days=1)).timestamp()) * 1_000_000

@@ -61,6 +61,10 @@ class _Unreadable(Exception):
     """The message says why."""
 
 
+class _Enough(Exception):
+    """What comes further on in the XML is not looked at."""
+
+
 class _Member(NamedTuple):
     name: str
     flags: int
@@ -146,7 +150,6 @@ class _Reader:
     root: str = ""
     matricules: set[str] = field(default_factory=set)
     path: list[str] = field(default_factory=list)
-    done: bool = False
 
     @property
     def clinical(self) -> bool:
@@ -165,9 +168,9 @@ class _Reader:
                 if total > MOST_XML:
                     raise _Unreadable(f"XML longer than {MOST_XML} octets")
                 parser.Parse(piece)
-                if self.done:
-                    return
             parser.Parse(b"", True)
+        except _Enough:
+            return
         except expat.ExpatError as error:
             raise _Unreadable(f"XML: {expat.ErrorString(error.code)}") from None
 
@@ -183,11 +186,12 @@ class _Reader:
             raise _Unreadable(f"XML deeper than {MOST_DEPTH} elements")
         if len(path) == 1:
             self.root = local
-            self.done = not self.clinical
+            if not self.clinical:
+                raise _Enough
         elif self.root == _CDA:
             if len(path) == 2 and local == "component":
-                self.done = True
-            elif path[1:] == ["recordTarget", "patientRole", "id"]:
+                raise _Enough
+            if path[1:] == ["recordTarget", "patientRole", "id"]:
                 self._identifier(attributes.get("extension", ""), attributes.get("root", ""))
         elif local == "ExternalIdentifier" and attributes.get("identificationScheme", "").lower() in _PATIENT_IDS:
             # HL7 v2 CX: matricule^^^&OID&ISO^NH
