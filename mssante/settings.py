@@ -56,7 +56,7 @@ class Operator(Section, frozen=True, kw_only=True):
         str,
         doc(
             "Mailbox here that gets what is sent to postmaster@ each domain (RFC 5321 §4.5.1), unless one of that very "
-            "name exists. Empty: postmaster@ the first domain, which init opens."
+            "name exists. Empty: postmaster@ the first domain, opened when there is mail for it."
         ),
     ] = ""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
+from mssante.cli.dns_records import dns_records
 from mssante.cli.frame import REFUSED, Failure, Json, iso, listing, open_store, settings_of
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def _examine(settings: "Settings") -> Iterator[Finding]:
     yield from _keys(settings)
     yield from _certificate(settings, now_us)
     yield from _liste_blanche(settings, now_us)
+    yield from (Finding(OK, "dns", f"to be published: {record}") for record in dns_records(settings))
     yield from _dkim(settings)
     yield from _antivirus(settings)
     yield from _store(settings)
@@ -227,16 +229,24 @@ def _antivirus(settings: "Settings") -> Iterator[Finding]:
 
 
 def _store(settings: "Settings") -> Iterator[Finding]:
+    from mssante.store.accounts import delegations, find_bal
     from mssante.store.queue import counts
 
     try:
         with open_store(settings) as store:
             waiting = store.read_now(counts)
+            postmaster = store.read_now(find_bal, settings.postmaster)
+            readers = store.read_now(delegations, postmaster.id) if postmaster is not None else []
     except Failure as failure:
         yield Finding(FAULT, "store", "; ".join(failure.lines))
         return
     queue = ", ".join(f"{number} {state}" for state, number in sorted(waiting.items())) or "empty"
     yield Finding(OK, "store", f"opens; queue: {queue}")
+    if postmaster is None and settings.operator.postmaster:
+        yield Finding(FAULT, "postmaster", f"{settings.postmaster} is no mailbox: open it, or correct [operator]")
+    elif postmaster is not None and postmaster.password_hash is None and not readers:
+        wanted = f"{postmaster.address} has mail that nobody can read"
+        yield Finding(WARN, "postmaster", f"{wanted}: mssante bal delegate {postmaster.address} --to .. --right read")
 
 
 def _ports(settings: "Settings") -> Iterator[Finding]:
@@ -248,7 +258,7 @@ def _ports(settings: "Settings") -> Iterator[Finding]:
     taken_by = f"the operator {other}, not by this one" if other else "another program, or not permitted"
     wanted = "listens" if metrics else "is free"
     look: Callable[[str, int], bool] = _listens if metrics else _free
-    for service in ("mx", "submission", "submissions", "imap", "imaps", "health"):
+    for service in ("mx", "submission", "submissions", "imap", "imaps", "portal", "health"):
         port: int = getattr(listen, service)
         where = f"{service} {listen.host}:{port}"
         if port and look(listen.host, port):

@@ -39,6 +39,14 @@ def open_bals(tx: Tx, new: Sequence[NewBal], actor: str) -> list[int]:
     return ids
 
 
+def open_postmaster(tx: Tx, address: Address) -> Bal | None:
+    """The mailbox for which there is mail and which nobody opened: every domain has a postmaster (RFC 5321 §4.5.1).
+    None when another one was named and is not there."""
+    if accounts.find_bal(tx.conn, address) is None and address.local == "postmaster":
+        open_bals(tx, [NewBal(address=str(address), type=BalType.ORG, nom="Postmaster", liste_rouge=True)], "mssante")
+    return accounts.find_bal(tx.conn, address)
+
+
 def identify(tx: Tx, address: Address, holder: Mapping[str, str], actor: str) -> None:
     """Completes what the bal is known by (rpps, adeli, finess, siret, responsable): an ADELI that turns into an RPPS, a
     structure whose responsable changed. Raises NotFound, NotAllowed."""

@@ -23,6 +23,7 @@ from mssante.domain.transaction import Charter, Edge, HeaderFacts, Recipient, Sp
 from mssante.domain.verdict import Accept, Defer, Refuse, Rule, Verdict
 from mssante.services.accounts import Accounts, Client, SignedIn, sends_as_now
 from mssante.services.arrival import Arrival, Intake
+from mssante.services.bals import open_postmaster
 from mssante.services.sasl import Ask
 from mssante.services.signalement import REPORTING
 from mssante.services.transaction import Accepted, Caller, MailTransaction, Trace
@@ -33,13 +34,14 @@ from mssante.store.regulateur import SendingException, exceptions
 from tls.certificates import operator_dn
 
 REMEMBERED_BALS = 50_000
+POSTMASTER = "postmaster"
 MOST_BY_EXCEPTION = 500
 """Recipients of one message of a sender with an exception, however great."""
 
 
 class Reception:
     """One for all SMTP sessions of the process. ``max_size_patient`` holds for messages with a patient among the
-    recipients."""
+    recipients; ``postmaster`` is the mailbox of those domains whose postmaster has none."""
 
     def __init__(
         self,
@@ -52,10 +54,12 @@ class Reception:
         domains: frozenset[str],
         max_size: int,
         max_size_patient: int,
+        postmaster: Address | None = None,
     ) -> None:
         self._store, self._accounts, self._espace, self._intake = store, accounts, espace, intake
         self._charter, self._domains = charter, domains
         self.max_size, self._max_size_patient = max_size, max_size_patient
+        self._postmaster = postmaster
         self._bals: OrderedDict[Address, Bal] = OrderedDict()
         self._exceptions: dict[str, SendingException] | None = None
         self._bals_version = 0
@@ -124,9 +128,9 @@ class Reception:
         """RCPT: one more recipient. A temporary refusal when the store cannot be asked."""
         facts = transaction.facts
         local = address.domain in self._domains
-        patient = address.domain in self._charter.patient_domains
+        patient = address.domain in self._charter.patient_domains and address.local != POSTMASTER
         try:
-            bal = await self._bal(address) if local else None
+            bal = await self._holder_of(address) if local else None
             related = UNRELATED
             if facts.from_patient and facts.exchanges_enforced:
                 related = await self._store.read(relation, str(address), str(facts.sender))
@@ -189,6 +193,13 @@ class Reception:
         listed = frozenset(domain for domain in domains if self._espace.accepts(domain, dn))
         others = frozenset(domain for domain in domains - listed if self._espace.lists(domain))
         return replace(headers, from_listed=listed, from_others=others)
+
+    async def _holder_of(self, address: Address) -> Bal | None:
+        """The mailbox that mail to an address here goes to: every domain has a postmaster (RFC 5321 §4.5.1)."""
+        bal = await self._bal(address)
+        if bal is None and address.local == POSTMASTER and self._postmaster is not None:
+            bal = await self._bal(self._postmaster) or await self._store.write(open_postmaster, self._postmaster)
+        return bal
 
     async def _bal(self, address: Address) -> Bal | None:
         """The mailbox as the store last told it; asked once, then remembered until a hint says that accounts

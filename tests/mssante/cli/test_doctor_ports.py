@@ -11,7 +11,7 @@ import pytest
 from tests.mssante.cli.conftest import Operator
 from tls.certificates import describe, load_certificates
 
-SERVICES = ("mx", "submission", "submissions", "imap", "imaps", "health")
+SERVICES = ("mx", "submission", "submissions", "imap", "imaps", "portal", "health")
 
 
 @contextmanager

@@ -152,6 +152,7 @@ async def cabinet(tmp_path: Path, space: tuple[TrustSpace, TrustSpace], signing_
         domains=frozenset({CABINET, PATIENTS}),
         max_size=1_000_000,
         max_size_patient=500_000,
+        postmaster=parse_address(f"postmaster@{CABINET}"),
     )
     der = load_certificates(space[1].certificate)[0].public_bytes(Encoding.DER)
     yield Cabinet(store, accounts, reception, intake, clock, reception.peer_speaker(der))

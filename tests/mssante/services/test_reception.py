@@ -73,6 +73,16 @@ async def test_recipients_known_and_unknown(cabinet: Cabinet) -> None:
     assert list(transaction.recipients) == [parse_address(DOCTOR)]
 
 
+async def test_every_domain_has_a_postmaster(cabinet: Cabinet) -> None:
+    transaction = await cabinet.open(cabinet.colleague, COLLEAGUE)
+    for address in (f"postmaster@{CABINET}", f"PostMaster@{CABINET}", f"postmaster@{PATIENTS}"):
+        assert isinstance(await cabinet.reception.recipient(transaction, parse_address(address)), Accept), address
+    assert {one.mailbox for one in transaction.recipients.values()} == {f"postmaster@{CABINET}"}
+    assert rule(await cabinet.reception.recipient(transaction, parse_address(f"postmaster@{CLINIQUE}"))) is (
+        Rule.RECIPIENT_NOT_LOCAL
+    )
+
+
 async def test_submission_leaves_for_listed_domains_only(cabinet: Cabinet) -> None:
     transaction = await cabinet.open(await cabinet.signed_in(), DOCTOR)
     assert isinstance(await cabinet.reception.recipient(transaction, parse_address(COLLEAGUE)), Accept)
