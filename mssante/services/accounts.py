@@ -28,6 +28,7 @@ from mssante.store import Conn, Store, StoreError
 from mssante.store.accounts import Bal, bals_of, delegations, find_bal, get_bal, lent_to
 from mssante.store.credentials import Kind, bals_by_mark, credentials
 from mssante.store.engines import keys_of
+from mssante.store.patients import may_open_as_parent
 from tls.certificates import organisation_dn
 from tls.names import DN
 
@@ -111,8 +112,7 @@ class Accounts:
         proof = await sasl.prove(mechanism, initial, ask)
         if isinstance(proof, sasl.Password):
             if proof.acting_for.lower() not in ("", proof.login.lower()):
-                # RFC 4616 §2: nobody here acts for another by name; a delegate writes from his own account.
-                return Refuse(Rule.AUTH_MAILBOX, "acting for another")
+                return await self._as_parent(proof, client)
             return await self.sign_in(proof.login, proof.password, peer=client.peer)
         if isinstance(proof, sasl.Certificate):
             return await self._by_certificate(proof.mailbox, client)
@@ -139,6 +139,21 @@ class Accounts:
             return _UNKNOWN
         self._throttle.succeeded(peer, login)
         return self._entered(bal, addresses, names[opened_by], partial(_password_holds, bal.id, opened_by))
+
+    async def _as_parent(self, proof: sasl.Password, client: Client) -> SignedIn | Refuse | Defer:
+        """RFC 4616 §2: a parent opens his child's mailbox under its address (facts 4.1: a minor has his own). Nobody
+        else acts for another by name; a delegate writes from his own account."""
+        parent = await self.sign_in(proof.login, proof.password, peer=client.peer)
+        if not isinstance(parent, SignedIn):
+            return parent
+        try:
+            child = await self._store.read(_child_of, parent, proof.acting_for, self._clock.now_us())
+        except StoreError as fault:
+            return Defer(Rule.AUTH_UNAVAILABLE, str(fault))
+        if child is None:
+            return Refuse(Rule.AUTH_MAILBOX, "acting for another")
+        still = partial(_parent_may, parent, child.address, self._clock)
+        return self._entered(child, frozenset({child.address}), f"{parent.by} of the parent {parent.trace_name}", still)
 
     async def _by_token(self, proof: sasl.Token, client: Client) -> SignedIn | Refuse | Defer:
         now_us = self._clock.now_us()
@@ -233,6 +248,15 @@ def _password_holds(bal_id: int, password_hash: str, conn: Conn) -> bool:
     if bal is None or not may_sign_in(bal):
         return False
     return password_hash in (bal.password_hash, *(one.password_hash for one in credentials(conn, bal_id)))
+
+
+def _child_of(conn: Conn, parent: SignedIn, child: str, now_us: int) -> Bal | None:
+    bal = _find(conn, child)
+    return bal if bal is not None and may_open_as_parent(conn, parent.bal_id, bal.id, now_us) else None
+
+
+def _parent_may(parent: SignedIn, child: str, clock: Clock, conn: Conn) -> bool:
+    return parent.still(conn) and may_sign_in(_child_of(conn, parent, child, clock.now_us()))
 
 
 def _by_person(conn: Conn, person: Rpps | Adeli, mailbox: str, right: str) -> tuple[Bal | None, frozenset[str]]:

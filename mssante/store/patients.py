@@ -117,6 +117,8 @@ def standing(conn: Connection, bal_id: int) -> Standing:
 
 def set_standing(tx: Tx, bal_id: int, new: Standing) -> None:
     _change(tx, bal_id, standing=str(new))
+    for child_id in tx.conn.execute(select(parent.c.child_id).where(parent.c.parent_id == bal_id)).scalars():
+        tx.hint("bal", child_id)
 
 
 def set_notify(tx: Tx, known: Patient, notify: str | None) -> None:
