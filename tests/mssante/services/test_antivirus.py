@@ -166,9 +166,9 @@ async def scanning(answer: Answer) -> AsyncIterator[str]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    for task in asked:
-        task.cancel()
-    await asyncio.gather(*asked, return_exceptions=True)
+        for task in asked:  # from 3.12 on the server waits for them
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
 
 
 def saying(said: bytes) -> Answer:
