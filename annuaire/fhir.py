@@ -20,8 +20,8 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
-from annuaire.fields import fiche_of
 from annuaire.fiche import Fiche
+from annuaire.fields import fiche_of
 from annuaire.source import Entry, Fault, Fhir, SourceError, secret_of
 
 RESOURCES: Final = ("Practitioner", "PractitionerRole", "Organization")
@@ -108,7 +108,7 @@ class FhirReading:
         links = [link.get("url", "") for link in bundle.get("link", ()) if link.get("relation") == "next"]
         if not links:
             return None
-        there = urljoin(url, links[0])
+        there: str = urljoin(url, links[0])
         if urlsplit(there)[:2] != urlsplit(self._spec.url)[:2]:
             raise SourceError(f"{self._spec.url}: the next page would be elsewhere: {there}")
         return there

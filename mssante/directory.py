@@ -6,12 +6,34 @@ running service do alike.
 
 from pathlib import Path
 
+from annuaire.publication import FhirPatch, FileDrop, Layout, Way
 from annuaire.source import Extraction, Fhir, Ldap, Spec
+from mssante.domain.clock import Clock
 from mssante.services.annuaire import Guard
+from mssante.services.annuaire_upkeep import AnnuaireUpkeep
+from mssante.services.publication import Policy
 from mssante.settings import Settings
+from mssante.store import Store
 from mssante.store.annuaire import Copy
 
 HOUR_US = 3_600_000_000
+
+
+def upkeep_of(settings: Settings, store: Store, clock: Clock) -> AnnuaireUpkeep:
+    """The work that goes on while serving: reading the source, feeding the address books, publishing."""
+    said = settings.annuaire
+    return AnnuaireUpkeep(
+        store,
+        clock,
+        spec=spec_of(settings, said.source),
+        guard=guard_of(settings),
+        refresh_s=said.refresh_s,
+        carnet=carnet_of(settings),
+        holders=settings.carnet.sign_in == "holders",
+        way=way_of(settings),
+        policy=policy_of(settings),
+        interval_s=settings.publication.interval_s,
+    )
 
 
 def spec_of(settings: Settings, source: str) -> Spec | None:
@@ -39,6 +61,43 @@ def spec_of(settings: Settings, source: str) -> Spec | None:
             library=ldap.library,
         )
     return None
+
+
+def carnet_of(settings: Settings) -> Ldap | None:
+    """The slapd of the address books; None when there is none to feed."""
+    said = settings.carnet
+    if not said.url:
+        return None
+    return Ldap(
+        url=said.url,
+        base=said.base,
+        filter="",
+        attributes={},
+        bind_dn=said.bind_dn,
+        password_file=_path(said.password_file),
+        roots=str(settings.tls.roots),
+    )
+
+
+def way_of(settings: Settings) -> Way | None:
+    """How own mailboxes are told to the directory; None when they are not."""
+    said = settings.publication
+    if said.to == "file":
+        layout = Layout(pairs_of(said.layout), pairs_of(said.report), said.separator, said.accepted)
+        return FileDrop(said.folder, layout)
+    if said.to == "fhir":
+        roots = str(settings.annuaire.roots or settings.tls.roots)
+        per_second = settings.annuaire.fhir_per_second
+        return FhirPatch(
+            Fhir(url=said.fhir_url, key_file=_path(said.fhir_key_file), roots=roots, per_second=per_second)
+        )
+    return None
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What of own mailboxes is told."""
+    said = settings.publication
+    return Policy(said.liste_rouge == "flag", said.silence_days * 24 * HOUR_US)
 
 
 def guard_of(settings: Settings) -> Guard:

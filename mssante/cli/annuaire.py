@@ -1,6 +1,7 @@
 """`mssante annuaire`: the national directory: its copy, searched; own mailboxes published to it."""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,15 +111,42 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     """The copy: source, age, counts, last change, what was left out and why; own mailboxes published."""
     from mssante.directory import stale
     from mssante.domain.clock import SystemClock
+    from mssante.services.publication import states
     from mssante.store import annuaire as copies
 
     settings = settings_of(context)
     with open_store(settings) as store:
         copy = store.read_now(copies.copy)
-    alarm = stale(settings, copy, SystemClock().now_us())
-    details(_status(copy, SystemClock().now_us()) | {"alarm": alarm}, as_json)
+        published = Counter(row["state"] for row in store.read_now(states))
+    now_us = SystemClock().now_us()
+    alarm = stale(settings, copy, now_us)
+    more = {"published": published, "publication": settings.publication.to or None, "alarm": alarm or None}
+    details(_status(copy, now_us) | more, as_json)
     if alarm or not copy.generation:
         raise typer.Exit(REFUSED)
+
+
+@app.command()
+def publish(context: typer.Context, as_json: Json = False) -> None:
+    """Tell the directory what has changed of own mailboxes, read what it answered, and show how each one stands."""
+    from mssante.directory import policy_of, way_of
+    from mssante.domain.clock import SystemClock
+    from mssante.services.publication import publish, states
+
+    settings = settings_of(context)
+    way = way_of(settings)
+    if way is None:
+        raise Failure("nothing is published: say how in [publication] to", USAGE)
+    with open_store(settings) as store:
+        problems = asyncio.run(publish(store, way, policy_of(settings), SystemClock().now_us()))
+        rows = store.read_now(states)
+    listing([_standing(row) for row in rows], as_json)
+    if problems:
+        raise Failure([f"publication: {problem}" for problem in problems], UNREACHABLE)
+
+
+def _standing(row: dict[str, Any]) -> dict[str, Any]:
+    return {key.removesuffix("_us"): iso(value) if key.endswith("_us") else value for key, value in row.items()}
 
 
 def _read(settings: "Settings", spec: "Spec", force: bool, as_json: bool) -> None:

@@ -350,7 +350,8 @@ def news(conn: Connection, after: Record | None, most: int) -> tuple[list[Record
         .order_by(fiche.c.id)
         .limit(most)
     )
-    lost = select(fiche.c.digest).where(fiche.c.gone > fed, fiche.c.gone <= state.generation, fiche.c.born <= fed)
+    # Also what came and went since: a feed that broke off may have told of it.
+    lost = select(fiche.c.digest).where(fiche.c.gone > fed, fiche.c.gone <= state.generation)
     return _records(conn.execute(query, {"now": state.generation})), list(conn.execute(lost).scalars())
 
 

@@ -4,10 +4,14 @@ Always true here: one row a bal, its last operation; `reference` names that oper
 back, and is never used twice.
 """
 
-from sqlalchemy import Connection, select
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import Connection, case, delete, insert, select, update
 
 from mssante.store.accounts import Bal, find_bals
-from mssante.store.schema import bal
+from mssante.store.schema import bal, publication
+from mssante.store.writer import Tx
 
 MOST = 1000
 
@@ -27,3 +31,44 @@ def bals_held(conn: Connection, rpps: str) -> list[Bal]:
     """The bals of one professional, in whatever state."""
     addresses = conn.execute(select(bal.c.locator).where(bal.c.rpps == rpps)).scalars()
     return list(find_bals(conn, addresses).values())
+
+
+class Told(msgspec.Struct, frozen=True):
+    """The last operation for a bal. ``state``: pending (not told yet), sent, published, withdrawn or rejected.
+    ``record``: what was said, as the caller encodes it. Times in microseconds."""
+
+    bal_id: int
+    operation: str
+    state: str
+    record: bytes
+    reference: str
+    attempts: int
+    due_us: int
+    changed_us: int
+    report: str
+
+
+def told(conn: Connection, bal_id: int | None = None) -> dict[int, Told]:
+    """By bal, all that were ever told, or one."""
+    query = select(publication) if bal_id is None else select(publication).where(publication.c.bal_id == bal_id)
+    return {row.bal_id: Told(*row) for row in conn.execute(query)}
+
+
+def keep(tx: Tx, rows: Sequence[Told]) -> None:
+    """What is going to be told, or cannot be; in the place of what was told of these bals before."""
+    for start in range(0, len(rows), 500):
+        some = rows[start : start + 500]
+        tx.conn.execute(delete(publication).where(publication.c.bal_id.in_([row.bal_id for row in some])))
+        tx.conn.execute(insert(publication), [msgspec.structs.asdict(row) for row in some])
+
+
+def settle(tx: Tx, outcomes: Sequence[tuple[str, str, str]]) -> int:
+    """(reference, state, report) of operations; how many of them are known. A taken withdrawal is withdrawn."""
+    known = 0
+    for reference, state, report in outcomes:
+        taken = case((publication.c.operation == "withdraw", "withdrawn"), else_="published")
+        values = {"state": taken if state == "published" else state, "report": report, "changed_us": tx.now_us}
+        known += tx.conn.execute(
+            update(publication).where(publication.c.reference == reference).values(values)
+        ).rowcount
+    return known

@@ -1,0 +1,102 @@
+"""What goes on with the annuaire while serving: its source read, address books fed, own mailboxes published.
+
+Always true here: each of these fails on its own, is told in the log when it begins to fail, and is tried again; none
+stops the others, and none stops mail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from annuaire.publication import Way
+from annuaire.source import Ldap, Spec
+from mssante.domain.clock import Clock
+from mssante.services.annuaire import Guard, SyncRefused, sync
+from mssante.services.carnet import CarnetUnreachable, feed
+from mssante.services.publication import Policy, publish
+from mssante.store import Store, StoreError
+from mssante.store import annuaire as copies
+from mssante.store.annuaire import Copy
+
+FIRST_S = 5.0
+"""After the start: mail has its doors open and its caches warm before a source is read."""
+
+log = structlog.get_logger("mssante.annuaire")
+
+
+class AnnuaireUpkeep:
+    """``spec`` None: no source is read; ``carnet`` None: no address books; ``way`` None: nothing is published.
+    ``copy`` is the state as last seen."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        spec: Spec | None,
+        guard: Guard,
+        refresh_s: int,
+        carnet: Ldap | None,
+        holders: bool,
+        way: Way | None,
+        policy: Policy,
+        interval_s: int,
+    ) -> None:
+        self._store, self._clock = store, clock
+        self._spec, self._guard, self._refresh_s = spec, guard, refresh_s
+        self._carnet, self._holders = carnet, holders
+        self._way, self._policy, self._interval_s = way, policy, interval_s
+        self._problems: dict[str, str] = {}
+        self.copy = Copy()
+        self.failures = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self.copy = await self._store.read(copies.copy)
+        if self._carnet is None and self.copy.fed is not None:
+            await self._store.write(copies.fed, None)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_copy())
+            if self._way is not None:
+                tasks.create_task(self._keep_published(self._way))
+
+    async def _keep_copy(self) -> None:
+        await asyncio.sleep(FIRST_S)
+        while True:
+            if self._spec is not None:
+                await self._read(self._spec)
+            try:
+                self.copy = await self._store.read(copies.copy)
+                if self._carnet is not None:
+                    added = await feed(self._store, self._carnet, holders=self._holders)
+                    log.info("address books fed", added=added)
+                self._told_once("address books", "")
+            except (CarnetUnreachable, StoreError) as fault:
+                self._told_once("address books", str(fault))
+            await asyncio.sleep(self._refresh_s)
+
+    async def _read(self, spec: Spec) -> None:
+        try:
+            copy = await sync(self._store, spec, self._guard, self._clock.now_us())
+            self._told_once("source", "")
+            log.info("annuaire read", added=copy.added, removed=copy.removed, refused=copy.faulty)
+        except (SyncRefused, StoreError) as fault:
+            self.failures += 1
+            self._told_once("source", str(fault))
+
+    async def _keep_published(self, way: Way) -> None:
+        while True:
+            try:
+                problems = await publish(self._store, way, self._policy, self._clock.now_us())
+            except StoreError as fault:
+                problems = [str(fault)]
+            self._told_once("publication", "; ".join(problems))
+            await asyncio.sleep(self._interval_s)
+
+    def _told_once(self, what: str, fault: str) -> None:
+        """A fault that lasts is logged when it begins, not at every look."""
+        if fault and self._problems.get(what) != fault:
+            log.error("annuaire: the last good copy serves on", part=what, fault=fault)
+        self._problems[what] = fault
