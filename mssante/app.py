@@ -37,6 +37,7 @@ from mssante.services.mailboxes import Mailboxes
 from mssante.services.mass import Watch
 from mssante.services.passwords import PasswordCost, Passwords
 from mssante.services.patient_notices import PatientNotices, Relay
+from mssante.services.quota import keep_told
 from mssante.services.reception import Reception
 from mssante.services.resolver import Resolver, name_server
 from mssante.services.searching import keep_in_step, reading_of
@@ -52,7 +53,8 @@ from portail.health import Figure, health
 from portail.web import Pages
 from smtp_in import listeners as smtp_in
 from smtp_out.connection import Timeouts
-from smtp_out.courier import Courier, CourierSettings
+from smtp_out.courier import Courier
+from smtp_out.lanes import CourierSettings
 from smtp_out.routing import Routing
 from tls.certificates import TlsError
 from tls.contexts import slim_ssl_buffers
@@ -168,7 +170,9 @@ class Operator:
         self._watch.start(asyncio.get_running_loop())
         self._announce()
         reading = keep_in_step(self._store, self._reading)
-        upkeep = (self._keep_fresh(), self._upkeep.run(), self._keep_compact(), reading)
+        quota = settings.quota
+        filling = keep_told(self._store, self._clock, quota.warn_percent, quota.look_minutes * 60)
+        upkeep = (self._keep_fresh(), self._upkeep.run(), self._keep_compact(), filling, reading)
         self._tasks = [asyncio.create_task(work) for work in upkeep]
         # What stands now stays for good: a collection that walks it again each time holds the loop for 80 ms.
         gc.collect()

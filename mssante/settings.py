@@ -367,6 +367,16 @@ class Queue(Section, frozen=True, kw_only=True):
     ] = 600
 
 
+class Quota(Section, frozen=True, kw_only=True):
+    """Mailboxes with a limit (mssante bal quota)."""
+
+    warn_percent: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=99)], ...],
+        doc("How full a mailbox is when its holder is told, by a message in it, once for each rise. Empty: never."),
+    ] = (80, 95)
+    look_minutes: Annotated[int, doc("Minutes between two looks at all mailboxes with a limit.", ge=1)] = 5
+
+
 class Dkim(Section, frozen=True, kw_only=True):
     """Signatures over messages (RFC 6376)."""
 
@@ -658,6 +668,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     smtp: Smtp = msgspec.field(default_factory=Smtp)
     imap: Imap = msgspec.field(default_factory=Imap)
     queue: Queue = msgspec.field(default_factory=Queue)
+    quota: Quota = msgspec.field(default_factory=Quota)
     dkim: Dkim = msgspec.field(default_factory=Dkim)
     antivirus: Antivirus = msgspec.field(default_factory=Antivirus)
     patient_notices: PatientNotices = msgspec.field(default_factory=PatientNotices)

@@ -208,6 +208,21 @@ def purge(context: typer.Context, address: AddressArgument, motif: Motif) -> Non
 
 
 @app.command()
+def quota(
+    context: typer.Context,
+    address: AddressArgument,
+    megabytes: Annotated[int, typer.Option(metavar="N", min=0, help="Megabytes it may hold; 0: no limit.")],
+) -> None:
+    """Limit what a mailbox may hold: when it is full, mail for it is put off (452 4.2.2)."""
+    from mssante.services.bals import limit
+
+    settings, wanted = settings_of(context), address_of(address)
+    with open_store(settings) as store:
+        store.write_now(limit, wanted, megabytes * 1_000_000 or None, actor())
+    say(f"{wanted}: {megabytes} MB" if megabytes else f"{wanted}: no limit")
+
+
+@app.command()
 def load(
     context: typer.Context,
     address: AddressArgument,

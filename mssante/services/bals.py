@@ -132,6 +132,13 @@ def change_password(tx: Tx, address: Address, password_hash: str, actor: str) ->
     tx.journal("bal.password", actor=actor, object=str(address))
 
 
+def limit(tx: Tx, address: Address, quota_bytes: int | None, actor: str) -> None:
+    """What the bal may hold from now on, in octets; None without a limit. Raises NotFound."""
+    bal = known_bal(tx.conn, address)
+    accounts.set_quota(tx, bal.id, quota_bytes)
+    tx.journal("bal.quota", actor=actor, object=str(address), octets=quota_bytes or 0)
+
+
 def give_right(tx: Tx, address: Address, to: str, right: str, actor: str) -> None:
     """``to`` may ``right`` on the bal from now on: a professional's mailbox here, or an RPPS (held already or not).
 
