@@ -2,9 +2,20 @@
 
 from pathlib import Path
 
-from mssante.domain.exchange import ExchangeState
+from mssante.domain.exchange import UNRELATED, ExchangeState, Relation
 from mssante.store import Store
-from mssante.store.exchanges import exchange, list_exchanges, record_exchange
+from mssante.store.exchanges import (
+    end_thread,
+    exchange,
+    introduce,
+    list_exchanges,
+    record_exchange,
+    relation,
+    reopen_thread,
+    thread_ended,
+    welcome,
+    welcoming,
+)
 from tests.mssante.store.made import DOCTOR, MATRICULE, PATIENT, PATIENT_DOMAIN
 from tests.support.clock import FakeClock
 
@@ -61,3 +72,57 @@ async def test_only_a_change_is_hinted(store: Store) -> None:
     await store.write(record_exchange, DOCTOR, PATIENT, ExchangeState.OPEN, "<1@x>")
     await store.write(record_exchange, DOCTOR, PATIENT, ExchangeState.OPEN, "<2@x>")
     assert heard == [True]
+
+
+def test_an_introduction_lasts_as_long_as_the_exchange_it_came_through(store: Store) -> None:
+    def introduced(professional: str, through: str) -> None:
+        store.write_now(lambda tx: introduce(tx, [professional], PATIENT, through=through, message_id="<1@x>"))
+
+    store.write_now(record_exchange, DOCTOR, PATIENT, ExchangeState.OPEN, "<1@x>")
+    introduced(COLLEAGUE, DOCTOR)
+    introduced(COLLEAGUE, DOCTOR)
+    introduced(COLLEAGUE, "third@cabinet.mssante.fr")
+    assert store.read_now(relation, COLLEAGUE, PATIENT) == Relation(None, introduced=True)
+    assert store.read_now(relation, COLLEAGUE, OTHER) == UNRELATED
+    listed = store.read_now(list_exchanges, COLLEAGUE, PATIENT)
+    assert [(one.through, one.state, one.patient) for one in listed] == [
+        (DOCTOR, ExchangeState.OPEN, PATIENT),
+        ("third@cabinet.mssante.fr", ExchangeState.OPEN, PATIENT),
+    ]
+    store.write_now(record_exchange, DOCTOR, PATIENT, ExchangeState.ENDED, "<2@x>")
+    assert [one.through for one in store.read_now(list_exchanges, COLLEAGUE)] == ["third@cabinet.mssante.fr"]
+    store.write_now(record_exchange, COLLEAGUE, PATIENT, ExchangeState.ENDED, "<3@x>")
+    assert store.read_now(relation, COLLEAGUE, PATIENT) == Relation(ExchangeState.ENDED)
+
+
+def test_a_mailbox_that_citizens_write_to_first(store: Store) -> None:
+    assert store.write_now(welcome, DOCTOR, True)
+    assert not store.write_now(welcome, DOCTOR, True)
+    assert store.read_now(relation, DOCTOR, PATIENT).introduced
+    assert not store.read_now(relation, COLLEAGUE, PATIENT).introduced
+    assert (store.read_now(welcoming), store.read_now(list_exchanges)) == ([DOCTOR], [])
+    assert store.write_now(welcome, DOCTOR, False)
+    assert not store.write_now(welcome, DOCTOR, False)
+    assert store.read_now(relation, DOCTOR, PATIENT) == UNRELATED
+
+
+def test_a_thread_is_known_by_any_of_its_messages(store: Store) -> None:
+    store.write_now(end_thread, DOCTOR, PATIENT, ["<1@x>", "<2@x>"], "a")
+    store.write_now(end_thread, DOCTOR, PATIENT, ["<9@x>"], "b")
+
+    def ended(*references: str) -> bool:
+        return store.read_now(thread_ended, DOCTOR, PATIENT, references)
+
+    assert (ended("<1@x>"), ended("<0@x>", "<2@x>"), ended("<9@x>"), ended("<3@x>"), ended()) == (
+        *(True, True, True, False, False),
+    )
+    assert not store.read_now(thread_ended, COLLEAGUE, PATIENT, ["<1@x>"])
+    assert not store.read_now(thread_ended, DOCTOR, OTHER, ["<1@x>"])
+    # The next message of a thread ends it once more, under its own name; one that goes on reopens all of it.
+    store.write_now(end_thread, DOCTOR, PATIENT, ["<2@x>", "<3@x>"], "c")
+    assert (ended("<1@x>"), ended("<3@x>")) == (False, True)
+    store.write_now(reopen_thread, DOCTOR, PATIENT, ["<3@x>", "<4@x>"])
+    assert (ended("<2@x>"), ended("<3@x>"), ended("<9@x>")) == (False, False, True)
+    many = [f"<{number}@x>" for number in range(200)]
+    store.write_now(end_thread, DOCTOR, PATIENT, many, "d")
+    assert ended(*many)
