@@ -59,6 +59,8 @@ class Connection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._closed = self._loop.create_future()
         self._heard_by_tls = False
+        self.heard_at = self._loop.time()
+        """When the peer last said something or took some of the content, by the loop's clock."""
         self.lost: Lost | None = None
         self.peer_dn: DN | None = None
         """Whose certificate the peer showed; None before TLS, and for a certificate without an operator's name."""
@@ -253,9 +255,11 @@ class Connection(asyncio.Protocol):
             self._heard_by_tls = True
         replies = self._dialogue.replies
         self._take(self._dialogue.receive(data))
-        if self._waiter is not None and self._dialogue.replies != replies:
+        if self._dialogue.replies != replies:
             # Each reply is progress: what is waited for next has its own limit.
-            _wake(self._waiter)
+            self.heard_at = self._loop.time()
+            if self._waiter is not None:
+                _wake(self._waiter)
 
     def eof_received(self) -> None:
         """The peer will say no more; there is nothing to tell it either: the transport closes."""
@@ -271,6 +275,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         writable, self._writable = self._writable, None
+        self.heard_at = self._loop.time()
         if writable is not None:
             _wake(writable)
 

@@ -4,23 +4,19 @@ What always holds here:
 - the trust list is asked at every attempt, for the domain and then for the certificate that the peer shows; without
   both answers nothing of a message leaves this process;
 - what is in hand is bounded in recipients and in connections, so a long queue and many dead peers cost no more memory
-  than a short queue;
+  than a short queue; who takes which place is said in `lanes.py`;
 - each leased recipient is settled, or given back at the end, or its lease runs out after a crash: never forgotten;
 - leases are renewed while their recipients are in hand, and nothing is sent whose lease may have ended until it is
   known to be still ours: another process may have it;
-- a peer that is down holds nobody else up: its mail is put off with its reason, it is not asked again for a while,
-  and peers in doubt get a quarter of the connections at most.
-
-Words: a *lane* is all that goes to one domain; a *worker* is a task of a lane with at most one connection.
+- a peer that is down or hangs holds nobody else up: its mail is put off with its reason and it is not asked again for
+  a while, or what waits for it goes back to the queue until it says something.
 """
 
 import asyncio
 import contextlib
 import functools
 import ssl
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 import structlog
 
@@ -29,8 +25,9 @@ from mssante.domain.clock import Clock
 from mssante.services.deliver import Attempt, Deliveries, Delivery
 from mssante.store.errors import StoreError, StoreFull, StoreUnavailable
 from smtp_out import attempts
-from smtp_out.connection import Connection, ConnectionLost, Timeouts
+from smtp_out.connection import Connection, ConnectionLost
 from smtp_out.dialogue import Envelope, EnvelopeRecipient, Fault, Lost
+from smtp_out.lanes import CourierSettings, Crew, Lane, Worker, sated
 from smtp_out.replies import Reply
 from smtp_out.routing import NoRoute, Routing
 
@@ -39,45 +36,6 @@ log = structlog.get_logger("smtp_out")
 _POLL = 60.0
 _TURN = 20
 """Messages that a lane may send in a row while others wait for a connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class CourierSettings:
-    """`name` is said in EHLO. `in_hand` counts recipients leased at once; times are in seconds."""
-
-    name: str
-    connections: int = 50
-    connections_per_destination: int = 4
-    in_hand: int = 1000
-    keep_seconds: float = 10.0
-    messages_per_connection: int = 1000
-    pause_seconds: float = 30.0
-    store_pause_seconds: float = 2.0
-    timeouts: Timeouts = field(default_factory=Timeouts)
-
-
-@dataclass(slots=True, eq=False)
-class _Lane:
-    """`fault` is set from a failed connection until the next good one."""
-
-    domain: str
-    most: int
-    """Connections the peer allows at once, as far as we know."""
-    pending: deque[Delivery] = field(default_factory=deque)
-    workers: int = 0
-    idle: deque[asyncio.Future[Delivery | None]] = field(default_factory=deque)
-    fault: Lost | None = None
-    paused_until_us: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _Worker:
-    """`settling` is the outcome of the delivery before, on its way into the store while the next one is carried."""
-
-    lane: _Lane
-    connection: Connection | None = None
-    peer: str = ""
-    settling: asyncio.Task[None] | None = None
 
 
 class Courier:
@@ -98,16 +56,17 @@ class Courier:
         self._context = context
         self._clock = clock
         self._settings = settings
-        self._lanes: dict[str, _Lane] = {}
-        self._hungry: dict[_Lane, None] = {}
-        self._idle: dict[asyncio.Future[Delivery | None], _Lane] = {}
-        self._workers: set[asyncio.Task[None]] = set()
+        self._lanes: dict[str, Lane] = {}
+        self._hungry: dict[Lane, None] = {}
+        self._idle: dict[asyncio.Future[Delivery | None], Lane] = {}
+        self._crew = Crew(settings)
+        self._tick: asyncio.TimerHandle | None = None
         self._settlings: set[asyncio.Task[None]] = set()
         self._in_hand: set[int] = set()
         self._lost: set[int] = set()
         self._renew_at_us = 0
         self._renewed_until_us = 0
-        self._full = False
+        self._look_at = -1
         self._wake = asyncio.Event()
         self._stopping = False
 
@@ -153,7 +112,9 @@ class Courier:
             lane.pending.clear()
         for future in list(self._idle):
             _hand(future, None)
-        await self._end(self._workers, grace)
+        if self._tick is not None:
+            self._tick.cancel()
+        await self._end(set(self._crew.workers), grace)
         await self._end(self._settlings, grace)
         if self._in_hand:
             try:
@@ -172,9 +133,12 @@ class Courier:
 
     async def _take_due(self) -> float:
         """Leases what is due, as far as there is room; the seconds until it is worth looking again."""
-        room = self._settings.in_hand - len(self._in_hand)
+        self._look_at = -1
+        stuck = self._crew.stuck
+        await self._give_back_pending(stuck)
+        room = self._settings.in_hand - self._load
         if room <= self._settings.in_hand // 4:
-            self._full = True
+            self._look_at = self._settings.in_hand // 2
             return _POLL
         due_us = await self._deliveries.next_due_us()
         now_us = self._clock.now_us()
@@ -182,7 +146,9 @@ class Courier:
             return _POLL
         if due_us > now_us:
             return min(_POLL, (due_us - now_us) / 1_000_000)
-        deliveries = await self._deliveries.lease(room, self._in_hand)
+        enough = {lane.domain for lane in self._lanes.values() if lane in stuck or sated(lane, self._settings)}
+        spread = self._settings.connections
+        deliveries = await self._deliveries.lease(room, self._in_hand, spread=spread, without=enough)
         if self._stopping:
             await self._deliveries.give_back([each for delivery in deliveries for each in delivery.ids])
             return 0.0
@@ -190,14 +156,34 @@ class Courier:
             self._in_hand.update(delivery.ids)
             lane = self._lanes.get(delivery.domain)
             if lane is None:
-                lane = self._lanes[delivery.domain] = _Lane(delivery.domain, self._settings.connections_per_destination)
+                lane = self._lanes[delivery.domain] = Lane(delivery.domain, self._settings.connections_per_destination)
             if lane.fault is not None and now_us < lane.paused_until_us:
                 self._put_off(delivery, lane.fault)
             else:
                 lane.pending.append(delivery)
                 self._feed(lane)
-        # Due and yet not leased: another process was faster. A moment, not a busy loop.
+        # Due and yet not leased: another process was faster, or its lane has enough. A moment, not a busy loop.
+        self._look_at = self._load // 2
         return 0.0 if deliveries else 1.0
+
+    async def _give_back_pending(self, lanes: Iterable[Lane]) -> None:
+        """What waits for peers that say nothing goes back to the queue: others may have its place in hand."""
+        deliveries = [delivery for lane in lanes for delivery in lane.pending]
+        if deliveries:
+            for lane in lanes:
+                lane.pending.clear()
+            ids = [each for delivery in deliveries for each in delivery.ids]
+            self._release(ids)
+            await self._deliveries.give_back(ids)
+
+    @property
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    @property
+    def _load(self) -> int:
+        """Recipients in hand, without those that only wait for a silent peer."""
+        return len(self._in_hand) - self._crew.held
 
     async def _renew(self) -> None:
         """Prolongs the leases of all that is in hand, and remembers whose is another's now."""
@@ -223,90 +209,107 @@ class Courier:
         self._in_hand.difference_update(ids)
         self._lost.difference_update(ids)
 
-    def _feed(self, lane: _Lane) -> None:
+    def _feed(self, lane: Lane) -> None:
         """Gives pending deliveries to idle workers first, then to new ones as far as the limits allow."""
         while lane.pending and not self._stopping:
             if lane.idle:
                 future = lane.idle.popleft()
                 if not future.done():
                     _hand(future, lane.pending.popleft())
-            elif lane.workers >= lane.most:
+            elif lane.full:
                 return
             elif not self._room_for(lane):
                 self._hungry[lane] = None
                 return
             else:
                 lane.workers += 1
-                task = asyncio.create_task(self._work(_Worker(lane), lane.pending.popleft()))
-                self._workers.add(task)
+                worker = Worker(lane, lane.pending.popleft(), self._now)
+                task = asyncio.create_task(self._work(worker))
+                self._crew.workers[task] = worker
                 task.add_done_callback(functools.partial(self._ended, lane))
+                if self._tick is None:
+                    self._look_soon()
 
-    def _room_for(self, lane: _Lane) -> bool:
-        if lane.fault is not None:
-            doubtful = sum(other.workers for other in self._lanes.values() if other.fault is not None)
-            if doubtful >= max(1, self._settings.connections // 4):
-                return False
-        if len(self._workers) < self._settings.connections:
+    def _room_for(self, lane: Lane) -> bool:
+        if self._crew.may_open(lane):
             return True
         # The connection that has been idle for longest makes room: when its worker has ended, the hungry are fed.
         oldest = next(iter(self._idle), None)
-        if oldest is not None:
+        if self._crew.free <= 0 and oldest is not None:
             self._idle.pop(oldest)
             _hand(oldest, None)
         return False
 
-    def _ended(self, lane: _Lane, task: asyncio.Task[None]) -> None:
-        self._workers.discard(task)
+    def _look(self) -> None:
+        """While somebody works: who is slow now takes no place of the others, and nothing may wait for him here."""
+        self._crew.look(self._now)
+        if self._hungry:
+            self._crew.make_room(self._now)
+            self._feed_hungry()
+        if any(lane.pending for lane in self._crew.stuck):
+            self._wake.set()
+        self._tick = None
+        if self._crew.workers and not self._stopping:
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        self._tick = asyncio.get_running_loop().call_later(self._settings.slow_seconds / 2, self._look)
+
+    def _feed_hungry(self) -> None:
+        for lane in [*self._hungry]:
+            if self._crew.free <= 0:
+                break
+            if self._crew.may_open(lane):
+                del self._hungry[lane]
+                self._feed(lane)
+
+    def _ended(self, lane: Lane, task: asyncio.Task[None]) -> None:
+        self._crew.left(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("courier_fault", exc_info=error)
         if lane.pending:
             self._hungry[lane] = None
-        for each in [*self._hungry]:
-            if len(self._workers) >= self._settings.connections:
-                break
-            del self._hungry[each]
-            self._feed(each)
+        self._feed_hungry()
         if not lane.workers and not lane.pending and lane.fault is None:
             self._lanes.pop(lane.domain, None)
 
     # -- a worker ------------------------------------------------------------------------------------------------
 
-    async def _work(self, worker: _Worker, first: Delivery) -> None:
+    async def _work(self, worker: Worker) -> None:
         lane = worker.lane
-        delivery: Delivery | None = first
         try:
-            while delivery is not None:
-                ours = await self._still_ours(delivery)
-                if ours is None:
-                    delivery = await self._next(worker)
-                    continue
-                delivery = ours
-                outcome = await self._attempt(worker, delivery)
-                if outcome is None:
-                    lane.pending.appendleft(delivery)
-                    break
-                if worker.settling is not None:
-                    await worker.settling
-                worker.settling = self._settle_soon(delivery, outcome)
-                delivery = await self._next(worker)
+            while (delivery := worker.delivery) is not None:
+                ours = worker.delivery = await self._still_ours(delivery)
+                if ours is not None:
+                    outcome = await self._attempt(worker, ours)
+                    if outcome is None:
+                        lane.pending.appendleft(ours)
+                        break
+                    if worker.settling is not None:
+                        await worker.settling
+                    worker.settling = self._settle_soon(ours, outcome)
+                    worker.delivery = None
+                worker.delivery = await self._next(worker)
+                worker.since = self._now
         except BaseException as error:
-            if not self._stopping and delivery is not None:
+            if not self._stopping and worker.delivery is not None:
                 # Its lease runs out, then it is tried again.
-                self._release(delivery.ids)
+                self._release(worker.delivery.ids)
             if not isinstance(error, StoreError):
                 raise
             log.warning("lease_not_renewed", reason=str(error))
         finally:
             lane.workers -= 1
+            worker.delivery = None
             await self._drop(worker)
 
-    async def _next(self, worker: _Worker) -> Delivery | None:
+    async def _next(self, worker: Worker) -> Delivery | None:
         """The lane's next delivery; without one, an open connection waits a while for it.
 
         While other lanes wait for a connection, none is kept idle, a lane keeps one at most, and that one for a turn.
         """
         lane, connection = worker.lane, worker.connection
-        crowded = bool(self._hungry) and len(self._workers) >= self._settings.connections
+        crowded = bool(self._hungry) and self._crew.free <= 0
         if self._stopping:
             return None
         if lane.pending:
@@ -327,7 +330,7 @@ class Courier:
             with contextlib.suppress(ValueError):
                 lane.idle.remove(future)
 
-    async def _attempt(self, worker: _Worker, delivery: Delivery) -> Sequence[Attempt] | None:
+    async def _attempt(self, worker: Worker, delivery: Delivery) -> Sequence[Attempt] | None:
         """Carries one delivery as far as it goes; what became of each recipient, in order.
 
         None: no connection, but other workers of the lane have one or are still trying: theirs decides.
@@ -346,6 +349,9 @@ class Courier:
         try:
             connection = worker.connection = await self._connect(worker)
             lane.fault = None
+            if not lane.proven:
+                lane.proven = True
+                self._feed(lane)
             return await self._carry(worker, connection, delivery)
         except NoRoute as error:
             return [attempts.from_no_route(error.reply)] * len(delivery.recipients)
@@ -358,8 +364,17 @@ class Courier:
             self._down(lane, error.lost)
             return [attempts.from_lost(error.lost, peer=worker.peer)] * len(delivery.recipients)
 
-    async def _connect(self, worker: _Worker) -> Connection:
+    async def _connect(self, worker: Worker) -> Connection:
         """A connection to the first hop of the lane's domain that answers and is listed for it."""
+        try:
+            async with asyncio.timeout(None) as worker.patience:
+                return await self._seek(worker)
+        except TimeoutError as error:
+            raise ConnectionLost(Lost(Fault.TIMEOUT, "too many peers are silent")) from error
+        finally:
+            worker.patience = None
+
+    async def _seek(self, worker: Worker) -> Connection:
         domain = worker.lane.domain
         lost = Lost(Fault.UNREACHABLE)
         async with contextlib.aclosing(self._routing.hops(domain)) as hops:
@@ -390,7 +405,7 @@ class Courier:
         """Is the certificate that the peer showed listed for `domain`, at this moment?"""
         return connection.peer_dn is not None and self._espace.accepts(domain, connection.peer_dn)
 
-    async def _carry(self, worker: _Worker, connection: Connection, delivery: Delivery) -> Sequence[Attempt]:
+    async def _carry(self, worker: Worker, connection: Connection, delivery: Delivery) -> Sequence[Attempt]:
         dsn = connection.offers("DSN")
         try:
             envelope = Envelope(
@@ -415,16 +430,16 @@ class Courier:
             for result in results
         ]
 
-    async def _drop(self, worker: _Worker) -> None:
+    async def _drop(self, worker: Worker) -> None:
         connection, worker.connection = worker.connection, None
         if connection is not None:
             await connection.close()
 
     # -- outcomes ------------------------------------------------------------------------------------------------
 
-    def _down(self, lane: _Lane, lost: Lost) -> None:
+    def _down(self, lane: Lane, lost: Lost) -> None:
         """The domain's peers are out of reach: all that waits for them is put off with the same reason."""
-        lane.fault = lost
+        lane.fault, lane.proven = lost, False
         lane.most = self._settings.connections_per_destination
         lane.paused_until_us = self._clock.now_us() + round(self._settings.pause_seconds * 1_000_000)
         while lane.pending:
@@ -452,8 +467,7 @@ class Courier:
                 log.error("outcome_not_stored", message=delivery.message_id, reason=str(error))
                 break
         self._release(delivery.ids)
-        if self._full and len(self._in_hand) <= self._settings.in_hand // 2:
-            self._full = False
+        if self._load <= self._look_at:
             self._wake.set()
 
 

@@ -14,10 +14,11 @@ A *delivery* is one message for the recipients of one domain, at most 40: one SM
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from functools import partial
 
 from mssante.domain.clock import Clock
 from mssante.domain.dsn import DEFAULT, Outcome, format_notify, notice_due
@@ -186,9 +187,13 @@ class Deliveries:
         """Makes due at once what an earlier process of this owner had in hand when it died; how many recipients."""
         return await self._store.write(_reclaim, self._owner)
 
-    async def lease(self, limit: int, in_hand: frozenset[int] | set[int]) -> list[Delivery]:
-        """Takes up to `limit` due recipients. Those `in_hand` already, whose lease ran out, have it renewed by that."""
-        items = await self._store.write(lease_due, self._owner, limit, self._lease_us, durable=False)
+    async def lease(
+        self, limit: int, in_hand: AbstractSet[int], *, spread: int = 50, without: Collection[str] = ()
+    ) -> list[Delivery]:
+        """Takes up to `limit` due recipients of `spread` domains, none of those `without`. Those `in_hand` already,
+        whose lease ran out, have it renewed by that."""
+        take = partial(lease_due, spread=spread, without=without)
+        items = await self._store.write(take, self._owner, limit, self._lease_us, durable=False)
         groups: dict[tuple[int, str], list[Waiting]] = {}
         for item in items:
             if item.id not in in_hand and item.message_id is not None:

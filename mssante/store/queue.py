@@ -7,8 +7,7 @@ try it until then, and nobody prolongs or ends the lease of another. Addresses, 
 recipient's domain stands in clear.
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -20,7 +19,7 @@ from mssante.domain.dsn import DEFAULT, Notify
 from mssante.store.engines import keys_of
 from mssante.store.errors import NotFound
 from mssante.store.keys import Keys
-from mssante.store.messages import UNFINISHED, forget_unreferenced
+from mssante.store.messages import UNFINISHED, forget_unreferenced, id_digest
 from mssante.store.schema import queue_item
 from mssante.store.writer import Tx
 
@@ -72,12 +71,6 @@ class QueueItem(msgspec.Struct, frozen=True):
         return self.accepted_as or f"message {self.message_id}"
 
 
-class DueDomain(msgspec.Struct, frozen=True):
-    domain: str
-    items: int
-    due_us: int
-
-
 ASKED = "asked"
 """Key of the hint that tells of the operator's wish to have mail tried at once, peers that were down included."""
 
@@ -122,20 +115,22 @@ _LEASE = {
     "lease_owner": bindparam("owner"),
     "changed_us": bindparam("now"),
 }
+_IS_DUE = _table.c.due_us <= bindparam("now")
+_DUE_DOMAINS = (
+    select(_table.c.domain)
+    .where(_IS_DUE, _table.c.domain.not_in(bindparam("without", expanding=True)))
+    .group_by(_table.c.domain)
+    .order_by(func.min(_table.c.due_us), func.min(_table.c.id))
+    .limit(bindparam("spread"))
+)
 _DUE = (
     select(_table.c.id)
-    .where(_table.c.due_us <= bindparam("now"))
+    .where(_IS_DUE, _table.c.domain.in_(_DUE_DOMAINS.scalar_subquery()))
     .order_by(_table.c.due_us, _table.c.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
 _LEASE_DUE = update(_table).where(_table.c.id.in_(_DUE.scalar_subquery())).values(_LEASE).returning(*_COLUMNS)
-_LEASE_DOMAIN = (
-    update(_table)
-    .where(_table.c.id.in_(_DUE.where(_table.c.domain == bindparam("of_domain")).scalar_subquery()))
-    .values(_LEASE)
-    .returning(*_COLUMNS)
-)
 _MINE = _table.c.id.in_(_IDS), _table.c.state == "leased", _table.c.lease_owner == bindparam("owner")
 _RENEW = update(_table).where(*_MINE).values(due_us=bindparam("until")).returning(_table.c.id)
 _GIVE_BACK = (
@@ -195,7 +190,7 @@ def enqueue(
                 "expires_us": expires_us,
                 "changed_us": tx.now_us,
                 "accepted_as": accepted_as,
-                "header_id": _digest(header_id) if header_id else None,
+                "header_id": id_digest(header_id) if header_id else None,
             }
             for one in recipients
         ],
@@ -203,14 +198,14 @@ def enqueue(
     tx.hint("queue")
 
 
-def lease_due(tx: Tx, owner: str, limit: int, lease_us: int, domain: str | None = None) -> list[QueueItem]:
-    """Takes up to `limit` due items, the longest due first, for `lease_us` microseconds; only those of `domain` when
-    it is given. No other process gets them before the lease ends."""
+def lease_due(
+    tx: Tx, owner: str, limit: int, lease_us: int, *, spread: int = 50, without: Collection[str] = ()
+) -> list[QueueItem]:
+    """Takes up to `limit` due items for `lease_us` microseconds, of the `spread` domains that have waited longest but
+    those `without`: what goes to one domain is taken together, so that it goes by one connection. No other process
+    gets them before the lease ends."""
     values = {"now": tx.now_us, "until": tx.now_us + lease_us, "owner": owner, "most": limit}
-    if domain is None:
-        rows = tx.conn.execute(_LEASE_DUE, values).all()
-    else:
-        rows = tx.conn.execute(_LEASE_DOMAIN, values | {"of_domain": domain}).all()
+    rows = tx.conn.execute(_LEASE_DUE, values | {"spread": spread, "without": list(without)}).all()
     return sorted((_item(tx.keys, row) for row in rows), key=lambda item: item.id)
 
 
@@ -325,7 +320,7 @@ def told_of(conn: Connection, sender: str, *, envid: str = "", header_id: str = 
     if envid:
         found = _where(conn, _table.c.envid == envid)
     if not found and header_id:
-        found = _where(conn, _table.c.header_id == _digest(header_id))
+        found = _where(conn, _table.c.header_id == id_digest(header_id))
     return [item for item in found if item.sender == sender]
 
 
@@ -336,27 +331,10 @@ def _where(conn: Connection, condition: ColumnElement[bool]) -> list[QueueItem]:
     return [_item(keys, row) for row in reversed(conn.execute(query).all())]
 
 
-def _digest(header_id: str) -> str:
-    """A Message-ID holds whatever a mail program put there: its digest stands in the table."""
-    return hashlib.sha256(header_id.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-
-
 def next_due_us(conn: Connection) -> int | None:
     """When the first item becomes due (perhaps in the past), or None."""
     due: int | None = conn.execute(_NEXT_DUE).scalar()
     return due
-
-
-def due_domains(conn: Connection, now_us: int) -> list[DueDomain]:
-    """The domains that have due items, the longest waiting first."""
-    first = func.min(_table.c.due_us)
-    query = (
-        select(_table.c.domain, func.count(), first)
-        .where(_table.c.due_us <= now_us)
-        .group_by(_table.c.domain)
-        .order_by(first)
-    )
-    return [DueDomain(*row) for row in conn.execute(query)]
 
 
 def counts(conn: Connection) -> dict[QueueState, int]:

@@ -19,7 +19,7 @@ from espace_confiance.holder import EspaceConfiance
 from mssante.domain.bal import BalType
 from mssante.store import Store
 from mssante.store.accounts import NewBal, create_bal
-from tests.smtp_out.office import CABINET, CLINIQUE, EHPAD, PATIENTS, SENDER, Office
+from tests.smtp_out.office import CABINET, CLINIQUE, EHPAD, PATIENTS, SENDER, SILENT, Office
 from tests.support.clock import FakeClock
 from tls.contexts import Contexts
 
@@ -63,7 +63,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     clinique = join_trust_space(
         place / "clinique",
         place / "cabinet",
-        Operator("CLINIQUE DU PARC", "mx.clinique.mssante.fr", (CLINIQUE, EHPAD, PATIENTS), port=2600),
+        Operator("CLINIQUE DU PARC", "mx.clinique.mssante.fr", (CLINIQUE, EHPAD, PATIENTS, *SILENT), port=2600),
         now_us=NOW_US,
     )
     for name, cn, expired, revoked in (

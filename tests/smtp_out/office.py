@@ -20,11 +20,13 @@ from mssante.store.mail import MessageRow, entries, folder_by_name, rows
 from mssante.store.messages import NewMessage, add_message
 from mssante.store.queue import QueueItem, QueueRecipient, QueueState, enqueue, listing
 from smtp_out.connection import Timeouts
-from smtp_out.courier import Courier, CourierSettings
+from smtp_out.courier import Courier
+from smtp_out.lanes import CourierSettings
 from smtp_out.routing import Routing
 from tests.support.clock import FakeClock
 
 CABINET, CLINIQUE, EHPAD = "cabinet.mssante.fr", "clinique.mssante.fr", "ehpad.mssante.fr"
+SILENT = tuple(f"muet{number}.mssante.fr" for number in range(6))
 SENDER = f"dr.martin@{CABINET}"
 PATIENTS = "patient.mssante.fr"
 CONTENT = b"Subject: Compte rendu\r\nMessage-ID: <1@cabinet.mssante.fr>\r\n\r\nBonjour,\r\n.\r\n"

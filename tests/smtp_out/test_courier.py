@@ -16,6 +16,7 @@ from mssante.domain.ins import ins_key
 from mssante.services.deliver import Attempt, Deliveries, Delivery
 from mssante.store import StoreUnavailable
 from mssante.store.queue import QueueState
+from smtp_out.connection import Timeouts
 from tests.smtp_out.conftest import World
 from tests.smtp_out.office import (
     CLINIQUE,
@@ -26,6 +27,7 @@ from tests.smtp_out.office import (
     PATIENTS,
     PREPEND,
     SENDER,
+    SILENT,
     Office,
     finished,
     tried,
@@ -293,8 +295,29 @@ async def test_a_dead_destination_holds_nobody_up(office: Office, world: World) 
             await office.post(f"a@{EHPAD}")
             await office.post(A)
         await office.until(lambda items: all(i.state is QueueState.SENT for i in items if i.domain == CLINIQUE))
-        assert all(i.state is QueueState.LEASED for i in await office.items() if i.domain == EHPAD)
+        assert all(i.attempts == 0 for i in await office.items() if i.domain == EHPAD)
         silent.set()
+
+
+async def test_silent_destinations_hold_nobody_up(office: Office, world: World) -> None:
+    """They take all the connections and all that may be in hand, and each may be waited for for minutes."""
+    office.settings = dataclasses.replace(
+        office.settings, connections=2, in_hand=12, slow_seconds=0.02, timeouts=Timeouts(greeting=60, goodbye=0.1)
+    )
+    never, peer = asyncio.Event(), Peer(world.server())
+
+    async def says_nothing(session: Session) -> None:
+        await never.wait()
+
+    async with scripted(says_nothing) as mute, scripted(peer.talk) as alive:
+        office.routes |= dict.fromkeys(SILENT, mute) | {CLINIQUE: alive}
+        for domain in SILENT * 3:
+            await office.post(f"a@{domain}")
+        await office.post(A)
+        async with office.courier():
+            items = await office.until(lambda items: items[-1].state is QueueState.SENT)
+            never.set()
+    assert {item.last_reply for item in items[:-1]} <= {"", "timeout: too many peers are silent"}
 
 
 async def test_a_destination_that_was_down_is_not_asked_for_each_message(office: Office, world: World) -> None:

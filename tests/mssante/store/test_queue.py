@@ -1,5 +1,6 @@
 """The outbound queue."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from mssante.store.queue import (
     QueueState,
     counts,
     drop,
-    due_domains,
     enqueue,
     give_back,
     hold,
@@ -54,8 +54,10 @@ def send(store: Store, *recipients: str, sender: str = DOCTOR, body: bytes = b"x
     return store.write_now(accept, contents=(content,))
 
 
-def lease(store: Store, owner: str = "me", limit: int = 100, domain: str | None = None) -> list[QueueItem]:
-    return store.write_now(lease_due, owner, limit, MINUTE, domain)
+def lease(
+    store: Store, owner: str = "me", limit: int = 100, *, spread: int = 50, without: Sequence[str] = ()
+) -> list[QueueItem]:
+    return store.write_now(partial(lease_due, spread=spread, without=without), owner, limit, MINUTE)
 
 
 def test_an_item_says_all_that_sending_needs(store: Store, clock: FakeClock) -> None:
@@ -101,8 +103,21 @@ def test_leases_are_taken_in_turn(store: Store, clock: FakeClock) -> None:
     clock.advance(1)
     send(store, "3@un.test")
     assert [item.recipient for item in lease(store, limit=1)] == ["1@un.test"]
-    assert [item.recipient for item in lease(store, domain="un.test")] == ["3@un.test"]
+    assert [item.recipient for item in lease(store, without=["deux.test"])] == ["3@un.test"]
     assert [item.recipient for item in lease(store)] == ["2@deux.test"]
+
+
+def test_what_goes_to_a_domain_is_leased_together(store: Store, clock: FakeClock) -> None:
+    send(store, "1@un.test", "2@deux.test", "3@trois.test")
+    clock.advance(1)
+    send(store, "4@trois.test", "5@deux.test", "6@un.test")
+    assert [item.recipient for item in lease(store, spread=2)] == [
+        "1@un.test",
+        "2@deux.test",
+        "5@deux.test",
+        "6@un.test",
+    ]
+    assert [item.recipient for item in lease(store, limit=1)] == ["3@trois.test"]
 
 
 def test_each_recipient_has_its_own_fate(store: Store, clock: FakeClock) -> None:
@@ -166,18 +181,6 @@ def test_the_operator_holds_releases_retries_and_drops(store: Store, clock: Fake
     assert store.write_now(drop, [item.id], "erreur de saisie") == 1
     dropped = store.read_now(show, item.id)
     assert (dropped.state, dropped.last_reply, dropped.message_id) == (QueueState.DROPPED, "erreur de saisie", None)
-
-
-def test_domains_that_have_something_due(store: Store, clock: FakeClock) -> None:
-    send(store, "1@un.test")
-    clock.advance(1)
-    send(store, "2@deux.test", "3@deux.test")
-    assert [(one.domain, one.items) for one in store.read_now(due_domains, clock.now_us())] == [
-        ("un.test", 1),
-        ("deux.test", 2),
-    ]
-    lease(store, domain="un.test")
-    assert [one.domain for one in store.read_now(due_domains, clock.now_us())] == ["deux.test"]
 
 
 def test_finished_items_are_pruned_with_age(store: Store, clock: FakeClock) -> None:
