@@ -140,7 +140,8 @@ def _lines(header: bytes, form: Fold) -> str:
     for line in unfold(header).split(b"\n"):
         name, colon, value = line.partition(b":")
         if colon:
-            lines.append(f"{form(decode_text(name.strip()))}: {form(decode_text(value.strip()))}")
+            word = name.strip().lower().translate(None, b"\0\r").decode("latin-1")
+            lines.append(f"{word}: {form(decode_text(value.strip()))}")
             if b"''" in value and name.lower().startswith(b"content-"):
                 lines.extend(f"{form(text)}" for text in _extended(value))
     return "\n".join(lines)

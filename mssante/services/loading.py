@@ -17,6 +17,7 @@ import msgspec
 from mssante.domain.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from mssante.mime.headers import header_fields
 from mssante.mime.scanner import HeaderTooLarge, Scanner
+from mssante.services.searching import Reading, catch_up
 from mssante.store import PendingContent, Store, Tx
 from mssante.store.accounts import Bal
 from mssante.store.mail import INBOX, NewMessage, append, create_folder, folder_by_name
@@ -54,8 +55,11 @@ def read_archive(path: Path, folder_name: Callable[[bytes], str]) -> Iterator[Ar
         raise ArchiveError(f"{path}: neither a Maildir (a folder with cur/ and new/) nor an mbox file")
 
 
-def load_archive(store: Store, bal: Bal, messages: Iterable[Archived], actor: str) -> Counter[str]:
-    """Stores the messages; how many went into each folder. Raises ArchiveError, StoreError: the groups before stay."""
+def load_archive(
+    store: Store, bal: Bal, messages: Iterable[Archived], actor: str, reading: Reading | None = None
+) -> Counter[str]:
+    """Stores the messages and reads them for search; how many went into each folder. Raises ArchiveError, StoreError:
+    the groups before stay."""
     done: Counter[str] = Counter()
     group: list[tuple[Archived, PendingContent, bytes, int | None]] = []
     size = 0
@@ -86,6 +90,7 @@ def load_archive(store: Store, bal: Bal, messages: Iterable[Archived], actor: st
         raise
     if group:
         store_group()
+    catch_up(store, reading or Reading(), bal.id)
     return done
 
 

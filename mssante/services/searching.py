@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import Container, Sequence
-from typing import Final
+from importlib.util import find_spec
+from typing import Final, Literal
 
 import structlog
 
+from mssante.mime.pdf import pdf_text
 from mssante.mime.text import Wanted, fold, plain
 from mssante.store import Store, StoreError
 from mssante.store.search import Blocks, Reading, judge, search_blocks
 from mssante.store.search_upkeep import behind, newest, step
 
-__all__ = ["Reading", "Search", "catch_up", "keep_in_step"]
+__all__ = ["Reading", "Search", "catch_up", "keep_in_step", "reading_of"]
 
 _FEW: Final = 200
 """Messages up to which their texts are read at once, without blocks."""
@@ -29,6 +31,13 @@ _PATIENCE: Final = 20
 """Looks at a busy store before it is read all the same."""
 
 _log = structlog.get_logger(__name__)
+
+
+def reading_of(search: Literal["folded", "exact"], *, pdf: bool) -> Reading:
+    """As the operator has set it. ImportError when PDF files shall be read and pypdf is missing."""
+    if pdf and find_spec("pypdf") is None:
+        raise ModuleNotFoundError("pypdf is not installed", name="pypdf")
+    return Reading(pdf_text if pdf else None, search == "exact")
 
 
 class Search:

@@ -15,12 +15,14 @@ Always true here:
 import os
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
 
+from mssante.store.contents import Contents
 from mssante.store.database import Store
+from mssante.store.engines import keys_of
 from mssante.store.errors import ContentError
 from mssante.store.folders import lock_folder
 from mssante.store.prepared import Prepared
@@ -37,7 +39,7 @@ from mssante.store.search import (
     some_of,
     text_context,
 )
-from mssante.store.search_words import BLOCK, LISTS, UIDS, build
+from mssante.store.search_words import BLOCK, LISTS, UIDS, build, numbers
 from mssante.store.writer import Tx
 
 SMALLEST: Final = 64
@@ -68,19 +70,8 @@ def newest(conn: Connection) -> int:
 def step(store: Store, folder_id: int, reading: Reading) -> bool:
     """Reads a few more messages of a folder, or makes a block of those that are read; False when nothing is left to
     do. May be stopped after any step, and run by several processes. Blocks for some tens of milliseconds."""
-    first, last, unread = store.read_now(_unread, folder_id, reading)
+    first, last, rows = store.read_now(_read_some, store.contents, folder_id, reading)
     if last > first:
-        rows, letters = [], 0
-        for uid, message_id, key, content_id in unread:
-            text = store.read_now(read_text, store.contents, message_id, reading)
-            if text is not None:
-                octets = text.encode("utf-8", "surrogatepass")
-                cipher = AESGCM(store.keys.unwrap(key, content_id))
-                rows.append((message_id, sealed_under(cipher, octets, text_context(content_id))))
-                letters += len(octets)
-            if letters > _LETTERS:
-                last = uid
-                break
         store.write_now(_put_texts, folder_id, reading.made, first, last, rows, durable=False)
         return True
     run = store.read_now(_next_run, folder_id, reading)
@@ -92,22 +83,31 @@ def step(store: Store, folder_id: int, reading: Reading) -> bool:
     return True
 
 
-def _unread(conn: Connection, folder_id: int, reading: Reading) -> tuple[int, int, list[Any]]:
-    """How far the folder was read, how far it then will be, and (uid, message id, wrapped key, content id) of what is
-    to be read."""
+def _read_some(
+    conn: Connection, contents: Contents, folder_id: int, reading: Reading
+) -> tuple[int, int, list[tuple[int, bytes]]]:
+    """How far the folder was read, how far it is now, and (message id, sealed text) of what was read for that."""
     uidnext = conn.execute(select(folder.c.uidnext).where(folder.c.id == folder_id)).scalar()
     read_uid = _read_uid(conn, folder_id, reading.made)
     if uidnext is None or read_uid >= uidnext - 1:
         return 0, 0, []
     held = exists().where(search_text.c.message_id == entry.c.message_id, search_text.c.made == reading.made)
-    rows = conn.execute(
+    unread = conn.execute(
         select(entry.c.uid, message.c.id, message.c.wrapped_key, message.c.content_id)
         .join(message, entry.c.message_id == message.c.id)
         .where(entry.c.folder_id == folder_id, entry.c.uid > read_uid, ~held)
         .order_by(entry.c.uid)
         .limit(MESSAGES)
     ).all()
-    return read_uid, rows[-1].uid if len(rows) == MESSAGES else uidnext - 1, list(rows)
+    rows, letters = [], 0
+    for uid, message_id, wrapped_key, content_id in unread:
+        octets = (read_text(conn, contents, message_id, reading) or "").encode("utf-8", "surrogatepass")
+        cipher = AESGCM(keys_of(conn).unwrap(wrapped_key, content_id))
+        rows.append((message_id, sealed_under(cipher, octets, text_context(content_id))))
+        letters += len(octets)
+        if letters > _LETTERS:
+            return read_uid, uid, rows
+    return read_uid, unread[-1].uid if len(unread) == MESSAGES else uidnext - 1, rows
 
 
 def _read_uid(conn: Connection, folder_id: int, made: int) -> int:
@@ -237,30 +237,28 @@ def sweep(tx: Tx) -> None:
     tx.conn.execute(delete(search_part).where(~exists().where(search_block.c.id == search_part.c.block_id)))
 
 
-def forget(tx: Tx, bal_id: int) -> None:
-    """Takes away all that is kept for searching a bal; it is made anew."""
-    folders = select(folder.c.id).where(folder.c.bal_id == bal_id)
-    messages = select(entry.c.message_id).where(entry.c.folder_id.in_(folders))
-    tx.conn.execute(delete(search_block).where(search_block.c.folder_id.in_(folders)))
+def forget(tx: Tx, folder_id: int) -> None:
+    """Takes away all that is kept for searching a folder; it is made anew."""
+    messages = select(entry.c.message_id).where(entry.c.folder_id == folder_id)
+    tx.conn.execute(delete(search_block).where(search_block.c.folder_id == folder_id))
     tx.conn.execute(delete(search_text).where(search_text.c.message_id.in_(messages)))
-    tx.conn.execute(delete(search_folder).where(search_folder.c.folder_id.in_(folders)))
-    sweep(tx)
+    tx.conn.execute(delete(search_folder).where(search_folder.c.folder_id == folder_id))
 
 
-def faults(store: Store) -> list[str]:
-    """What is kept for search and cannot be read, or does not agree with the messages. Blocks for as long as reading
-    it all takes."""
+def faults(store: Store) -> list[tuple[int, str]]:
+    """What is kept for search and cannot be read, or does not agree with the messages: (folder id, in words). Blocks
+    for as long as reading it all takes."""
     told = []
     for folder_id, block_id in store.read_now(_all_blocks):
         try:
             store.read_now(_check_block, block_id)
         except ContentError as fault:
-            told.append(f"search index of folder {folder_id}: block {block_id}: {fault}")
+            told.append((folder_id, f"block {block_id}: {fault}"))
     for folder_id in store.read_now(_all_folders):
         uid = 0
         while uid >= 0:
             uid, bad = store.read_now(_check_texts, folder_id, uid)
-            told += [f"search index of folder {folder_id}: the text of message {id_} is missing" for id_ in bad]
+            told += [(folder_id, f"the text of message {message_id} is missing or altered") for message_id in bad]
     return told
 
 
@@ -282,7 +280,7 @@ def _check_block(conn: Connection, block_id: int) -> None:
     parts = parts_of(conn, block_id, found.sealed_key)
     if there != list(memoryview(parts(UIDS)).cast("I")) or len(there) != found.messages:
         raise ContentError("it covers other messages than the folder has there")
-    for number in conn.execute(select(search_part.c.part).where(search_part.c.block_id == block_id)).scalars():
+    for number in numbers(parts):
         parts(number)
 
 

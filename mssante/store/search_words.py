@@ -56,6 +56,14 @@ def build(uids: list[int], texts: list[str]) -> dict[int, bytes]:
     return parts
 
 
+def numbers(parts: Parts) -> Iterator[int]:
+    """The parts that a block must have."""
+    yield from range(LISTS)
+    for kind in (_HEADS, _BODIES):
+        words = parts(kind).count(b"\n") - 1
+        yield from (_list_part(kind, chunk) for chunk in range(-(-words // _TOGETHER)))
+
+
 def search(parts: Parts, count: int, wanted: Wanted) -> Found:
     """Which of the block's `count` messages may be meant."""
     every = (1 << count) - 1
@@ -84,12 +92,12 @@ def _having(parts: Parts, kind: int, text: str, every: int) -> int:
     return bits
 
 
-def _messages(parts: Parts, kind: int, numbers: Iterator[int], every: int) -> int:
+def _messages(parts: Parts, kind: int, words: Iterator[int], every: int) -> int:
     """The messages that have any of the words; the words of most messages come first."""
     bits, chunk = 0, -1
     ends: list[int] = []
     data = memoryview(b"")
-    for number in numbers:
+    for number in words:
         if number // _TOGETHER != chunk:
             chunk = number // _TOGETHER
             data = memoryview(parts(_list_part(kind, chunk)))

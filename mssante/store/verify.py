@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Connection, Integer, and_, case, exists, func, or_, select
 
 from mssante.domain.flags import SEEN
-from mssante.store import journal
+from mssante.store import journal, search_upkeep
 from mssante.store.contents import ContentRef
 from mssante.store.database import Store
 from mssante.store.errors import ContentError
@@ -21,12 +21,14 @@ _BATCH = 500
 
 
 class Findings(msgspec.Struct):
-    """`faults` says in words what is wrong; empty means that all is well."""
+    """`faults` says in words what is wrong; empty means that all is well. `search`: (folder id, what is wrong) with
+    what SEARCH is answered from, which can be made anew."""
 
     messages: int = 0
     segments: int = 0
     orphans: int = 0
     faults: list[str] = msgspec.field(default_factory=list)
+    search: list[tuple[int, str]] = msgspec.field(default_factory=list)
 
 
 def verify(store: Store) -> Findings:
@@ -35,6 +37,7 @@ def verify(store: Store) -> Findings:
     _rows_have_contents(store, found)
     _contents_have_rows(store, found)
     found.faults += store.read_now(_counters)
+    found.search = search_upkeep.faults(store)
     fault = store.read_now(journal.verify_chain)
     if fault is not None:
         found.faults.append(f"journal: {fault}")
