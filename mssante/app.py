@@ -25,8 +25,10 @@ from espace_confiance.upkeep import Upkeep
 from imap.server import ImapServer
 from mssante import rooms
 from mssante.config import ConfigError, Settings, load
+from mssante.directory import directory_alarms, upkeep_of
 from mssante.domain.address import parse_address
 from mssante.domain.clock import Clock, SystemClock
+from mssante.housekeeping import Housekeeping
 from mssante.mime.dkim import load_signing_key
 from mssante.services.accounts import Accounts
 from mssante.services.arrival import DkimKey, Intake
@@ -42,11 +44,7 @@ from mssante.services.reception import Reception
 from mssante.services.resolver import Resolver, name_server
 from mssante.services.searching import keep_in_step, reading_of
 from mssante.store import Store, StoreError, StoreUnavailable
-from mssante.store.compact import compact
 from mssante.store.keys import read_master_key
-from mssante.store.queue import prune_finished
-from mssante.store.regulateur import prune
-from mssante.store.search_upkeep import sweep
 from mssante.trust import HOUR_US, alarms, connect_of, contexts_of, espace_of, life_of, relay_of, revocation_of
 from portail.autoconfig import routes
 from portail.health import Figure, health
@@ -64,8 +62,6 @@ DRAIN_SECONDS = 25.0
 """For sessions to end at SIGTERM; service managers send SIGKILL after 30 or 90."""
 FRESH_SECONDS = 2.0
 """How often the files of certificates, revocation, white list and routes are looked at."""
-COMPACT_SECONDS = 6 * 3600.0
-"""How often the space of erased messages is given back."""
 
 log = structlog.get_logger("mssante")
 
@@ -155,6 +151,7 @@ class Operator:
             max_size_patient=settings.smtp.max_size_patient,
             postmaster=parse_address(settings.postmaster),
         )
+        self._annuaire = upkeep_of(settings, self._store, self._clock)
         self._courier = self._make_courier()
         self._closing.append(self._stop_courier)
         try:
@@ -172,7 +169,9 @@ class Operator:
         reading = keep_in_step(self._store, self._reading)
         quota = settings.quota
         filling = keep_told(self._store, self._clock, quota.warn_percent, quota.look_minutes * 60)
-        upkeep = (self._keep_fresh(), self._upkeep.run(), self._keep_compact(), filling, reading)
+        house = Housekeeping(self._store, self._clock, settings, accounts.visits, self._intake.watch)
+        self._closing.append(house.stop)
+        upkeep = (self._keep_fresh(), self._upkeep.run(), filling, reading, *house.works())
         self._tasks = [asyncio.create_task(work) for work in upkeep]
         # What stands now stays for good: a collection that walks it again each time holds the loop for 80 ms.
         gc.collect()
@@ -186,6 +185,7 @@ class Operator:
             hostname=settings.operator.hostname,
             domains=frozenset(settings.own_domains),
             schedule=settings.queue.schedule_s,
+            lease_s=settings.queue.lease_s,
         )
         routes = Routes(settings.espace_confiance.routes)
         queue = settings.queue
@@ -282,28 +282,12 @@ class Operator:
             self._told_once("white list", self._espace.status()["refused"])
             self._announce()
 
-    async def _keep_compact(self) -> None:
-        """Gives back the space of erased messages and forgets old deliveries, at the start and then every so often."""
-        traces_us = self._settings.queue.trace_days * 24 * HOUR_US
-        memory_us = self._settings.regulateur.memory_days * 24 * HOUR_US
-        while True:
-            try:
-                done = await compact(self._store)
-                log.info("contents compacted", removed=done.removed, emptied=done.emptied, freed=done.freed_bytes)
-                await self._store.write(sweep, durable=False)
-                now_us = self._clock.now_us()
-                await self._store.write(prune_finished, now_us - traces_us, durable=False)
-                texts_us = self._intake.watch.limits.window_us
-                await self._store.write(prune, now_us - texts_us, now_us - memory_us, durable=False)
-            except StoreError as fault:
-                log.error("contents not compacted", fault=str(fault))
-            await asyncio.sleep(COMPACT_SECONDS)
-
     def _announce(self) -> None:
         """Tells what will stop the exchange of mail: when it begins to show, then once a day."""
         now_us = self._clock.now_us()
         seen = {}
-        for alarm in alarms(self._contexts, self._espace, self._crl_ahead_us, now_us):
+        found = alarms(self._contexts, self._espace, self._crl_ahead_us, now_us)
+        for alarm in (*found, *directory_alarms(self._settings, self._annuaire.copy, now_us)):
             key = f"{alarm.subject} {alarm.urgent}"
             told_us = seen[key] = self._announced.get(key, 0)
             if now_us - told_us >= 24 * HOUR_US:
@@ -384,6 +368,14 @@ class Operator:
             Figure("mssante_loop_stalls", "Times the loop was held over 50 ms.", "counter", lambda: self._watch.stalls),
             Figure("mssante_loop_longest_stall_seconds", "Longest hold.", "gauge", lambda: self._watch.longest_s),
             Figure("mssante_loop_starved_seconds", "Waited for a CPU.", "counter", lambda: self._watch.starved_s),
+            Figure("mssante_annuaire_fiches", "Lines of the copy.", "gauge", lambda: self._annuaire.copy.fiches),
+            Figure("mssante_annuaire_failures", "Readings that failed.", "counter", lambda: self._annuaire.failures),
+            Figure(
+                "mssante_annuaire_age_seconds",
+                "Since the source was last read to its end.",
+                "gauge",
+                lambda: (now_us() - self._annuaire.copy.checked_us) / 1e6,
+            ),
             Figure("mssante_liste_blanche_age_seconds", "Since DateDeGeneration.", "gauge", list_age_s),
             Figure(
                 "mssante_liste_blanche_unconfirmed_seconds",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from annuaire.publication import FhirPatch, FileDrop, Layout, Way
 from annuaire.source import Extraction, Fhir, Ldap, Spec
+from espace_confiance.alarms import Alarm
 from mssante.domain.clock import Clock
 from mssante.services.annuaire import Guard
 from mssante.services.annuaire_upkeep import AnnuaireUpkeep
@@ -105,14 +106,15 @@ def guard_of(settings: Settings) -> Guard:
     return Guard(settings.annuaire.vanish_percent, settings.annuaire.complete_hours * HOUR_US)
 
 
-def stale(settings: Settings, copy: Copy, now_us: int) -> str:
-    """Why the copy cannot be relied upon any more, or ""; what to do about it stands there too."""
+def directory_alarms(settings: Settings, copy: Copy, now_us: int) -> list[Alarm]:
+    """Why the copy cannot be relied upon any more, when it cannot. Mail goes on."""
     alarm_us = settings.annuaire.alarm_hours * HOUR_US
     if not settings.annuaire.source or not alarm_us or now_us - copy.checked_us <= alarm_us:
-        return ""
+        return []
     why = copy.problem or "no reading has come to its end"
     since = f"for {(now_us - copy.checked_us) // HOUR_US} hours" if copy.checked_us else "at all"
-    return f"the source has not been read {since}: {why}: see mssante annuaire status"
+    text = f"the source has not been read {since}: {why}: see mssante annuaire status"
+    return [Alarm("annuaire", urgent=False, text=text)]
 
 
 def pairs_of(said: tuple[str, ...]) -> dict[str, str]:

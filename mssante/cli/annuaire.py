@@ -109,7 +109,7 @@ def show(
 @app.command()
 def status(context: typer.Context, as_json: Json = False) -> None:
     """The copy: source, age, counts, last change, what was left out and why; own mailboxes published."""
-    from mssante.directory import stale
+    from mssante.directory import directory_alarms
     from mssante.domain.clock import SystemClock
     from mssante.services.publication import states
     from mssante.store import annuaire as copies
@@ -119,8 +119,8 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         copy = store.read_now(copies.copy)
         published = Counter(row["state"] for row in store.read_now(states))
     now_us = SystemClock().now_us()
-    alarm = stale(settings, copy, now_us)
-    more = {"published": published, "publication": settings.publication.to or None, "alarm": alarm or None}
+    alarm = next((alarm.text for alarm in directory_alarms(settings, copy, now_us)), None)
+    more = {"published": published, "publication": settings.publication.to or None, "alarm": alarm}
     details(_status(copy, now_us) | more, as_json)
     if alarm or not copy.generation:
         raise typer.Exit(REFUSED)

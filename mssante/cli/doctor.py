@@ -54,7 +54,7 @@ def _examine(settings: "Settings") -> Iterator[Finding]:
     yield from (Finding(OK, "dns", f"to be published: {record}") for record in dns_records(settings))
     yield from _dkim(settings)
     yield from _antivirus(settings)
-    yield from _store(settings)
+    yield from _store(settings, now_us)
     yield from _ports(settings)
 
 
@@ -228,13 +228,15 @@ def _antivirus(settings: "Settings") -> Iterator[Finding]:
     yield Finding(OK, "antivirus", f"{socket}: {version}")
 
 
-def _store(settings: "Settings") -> Iterator[Finding]:
+def _store(settings: "Settings", now_us: int) -> Iterator[Finding]:
+    from mssante.directory import directory_alarms
+    from mssante.store import annuaire
     from mssante.store.accounts import delegations, find_bal
     from mssante.store.queue import counts
 
     try:
         with open_store(settings) as store:
-            waiting = store.read_now(counts)
+            waiting, copy = store.read_now(counts), store.read_now(annuaire.copy)
             postmaster = store.read_now(find_bal, settings.postmaster)
             readers = store.read_now(delegations, postmaster.id) if postmaster is not None else []
     except Failure as failure:
@@ -242,6 +244,11 @@ def _store(settings: "Settings") -> Iterator[Finding]:
         return
     queue = ", ".join(f"{number} {state}" for state, number in sorted(waiting.items())) or "empty"
     yield Finding(OK, "store", f"opens; queue: {queue}")
+    stale = directory_alarms(settings, copy, now_us)
+    if copy.generation and not stale:
+        age_hours = (now_us - copy.checked_us) // 3_600_000_000
+        yield Finding(OK, "annuaire", f"{copy.addresses} addresses from {copy.source}, read {age_hours} hours ago")
+    yield from map(_told, stale)
     if postmaster is None and settings.operator.postmaster:
         yield Finding(FAULT, "postmaster", f"{settings.postmaster} is no mailbox: open it, or correct [operator]")
     elif postmaster is not None and postmaster.password_hash is None and not readers:

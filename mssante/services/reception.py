@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+import structlog
+
 from espace_confiance.holder import EspaceConfiance
 from mssante.domain.address import Address
 from mssante.domain.bal import BalState, BalType
@@ -24,6 +26,7 @@ from mssante.domain.verdict import Accept, Defer, Refuse, Rule, Verdict
 from mssante.services.accounts import Accounts, Client, SignedIn, sends_as_now
 from mssante.services.arrival import Arrival, Intake
 from mssante.services.bals import open_postmaster
+from mssante.services.recherche import current, in_a_line, nearest
 from mssante.services.sasl import Ask
 from mssante.services.signalement import REPORTING
 from mssante.services.transaction import Accepted, Caller, MailTransaction, Trace
@@ -32,6 +35,8 @@ from mssante.store.accounts import Bal, find_bal
 from mssante.store.exchanges import relation
 from mssante.store.regulateur import SendingException, exceptions
 from tls.certificates import operator_dn
+
+log = structlog.get_logger("mssante.reception")
 
 REMEMBERED_BALS = 50_000
 POSTMASTER = "postmaster"
@@ -150,6 +155,8 @@ class Reception:
             # facts 4.5.7: told before the message travels, and for this recipient alone.
             verdict = Refuse(Rule.MESSAGE_TOO_LARGE, f"{transaction.announced} octets announced for a patient")
         transaction.facts = facts.after_rcpt(candidate, verdict)
+        if isinstance(verdict, Refuse) and facts.speaker.edge is Edge.SUBMISSION and not facts.from_patient:
+            return await self._naming(verdict, address, bal)
         if isinstance(verdict, Accept):
             unread = candidate.reporting and (bal is None or facts.from_patient)
             if address not in transaction.recipients and not unread:
@@ -164,6 +171,17 @@ class Reception:
             if patient:
                 transaction.max_size = min(transaction.max_size, self._max_size_patient)
         return verdict
+
+    async def _naming(self, refusal: Refuse, address: Address, bal: Bal | None) -> Refuse:
+        """The refusal with the addresses to try instead: for professionals of this house, never for a stranger."""
+        try:
+            if refusal.rule is Rule.RECIPIENT_UNKNOWN:
+                return replace(refusal, named=in_a_line(await self._store.read(nearest, address)))
+            if refusal.rule is Rule.RECIPIENT_CLOSED and bal is not None:
+                return replace(refusal, named=in_a_line(await self._store.read(current, bal)))
+        except StoreError as fault:
+            log.warning("no address was looked for instead of a wrong one", fault=str(fault))
+        return refusal
 
     def begin_data(self, transaction: MailTransaction) -> Verdict:
         """DATA, before a byte of the message is read: judges the envelope alone."""

@@ -31,6 +31,8 @@ LOOKALIKES = 2000
 WORDS = 8
 """Words of a search that count."""
 NEAREST = 3
+LINE = 300
+"""Octets of an SMTP answer for addresses."""
 INDEXED = 4
 """Letters of a beginning that the database finds at once; longer ones are completed from its words."""
 
@@ -102,6 +104,16 @@ def current(conn: Conn, closed: Bal) -> list[str]:
     bals = find_bals(conn, known)
     named = [address for address in known if address not in bals or _may_be_named(bals[address])]
     return list(dict.fromkeys(own + named))[:NEAREST]
+
+
+def in_a_line(addresses: Sequence[str]) -> str:
+    """As many of them, in their order, as an SMTP answer has room for, in ASCII (RFC 5321 §4.5.3.1.5)."""
+    said = ""
+    for address in addresses:
+        longer = f"{said}, {address}" if said else address
+        if address.isascii() and len(longer) <= LINE:
+            said = longer
+    return said
 
 
 def _may_be_named(bal: Bal) -> bool:
