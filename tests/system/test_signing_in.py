@@ -264,7 +264,7 @@ def certificates(house: House, tmp_path: Path) -> dict[str, Path]:
     made = {}
     for name, more in (("org", ()), ("revoked", ("--revoked",)), ("expired", ("--expired",)), ("serv", ())):
         kind = "serv" if name == "serv" else "org"
-        names = ("--cn", f"logiciel.{name}.example", "--ou", "1750000019", "--o", "Labo du Port", "--kind", kind)
+        names = ("--cn", f"{name}.{tmp_path.name}.example", "--ou", "1750000019", "--o", "Labo du Port", "--kind", kind)
         made[name] = tmp_path / name
         house.operator.run("pki", "issue", *names, *more, "--out", str(made[name]))
     return made
