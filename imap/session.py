@@ -176,6 +176,8 @@ class Session:
         for unwatch in (self._unwatch_folder, self._unwatch_rights):
             if unwatch is not None:
                 unwatch()
+        if self.view is not None and not self.view.read_only:
+            self.there.recents.leave(self.view.folder_id)
         self._unwatch_folder = self._unwatch_rights = self.view = self.mail = None
 
     def close(self) -> None:
@@ -346,6 +348,8 @@ class Session:
         if new:
             wire.write(responses.exists(len(view)))
             self.tell_recent(view)
+            if not view.read_only:
+                self.there.recents.tell(view.folder_id, view.listing.uids[-1] + 1)
 
     def tell_recent(self, view: View) -> None:
         """RECENT, which IMAP4rev2 does not know (RFC 9051 appendix E.7)."""

@@ -126,6 +126,11 @@ def opened(tx: Tx, access: Access, folder_id: int) -> None:
     _note(tx, access, "mail.opened", folder_id)
 
 
+def claim_recent(tx: Tx, access: Access, folder_id: int) -> int:
+    """The first uid that is \\Recent for who opens the folder to write."""
+    return mail.claim_recent(tx, folder_id)
+
+
 # -- messages
 
 

@@ -21,6 +21,7 @@ from mssante.services import changes as act
 from mssante.services.changes import Arrived, Copied
 from mssante.services.listing import Changes, Entry, Listing, Listings
 from mssante.services.messages import Loaded, Message, Messages
+from mssante.services.recents import Recents
 from mssante.services.refusals import Cause, MailboxRefused, nonexistent, refused, told
 from mssante.services.searching import Reading, Search
 from mssante.services.shared import PREFIX, Access, access_now, acl, lent, permit
@@ -61,6 +62,7 @@ class Mailboxes:
         self.clock = clock
         self.listings = Listings()
         self.messages = Messages(store)
+        self.recents = Recents(store)
         self.search = Search(store, reading or Reading())
 
     def account(self, bal_id: int, address: str) -> Account:
@@ -174,11 +176,11 @@ class Account:
         if changes is not None or found is not listings.get(folder.id):
             listings.put(folder.id, listing)
             listing = listing.share()
-        recent_from = folder.recent_from
+        recent_from = self._mailboxes.recents.first(folder)
         if self.access.lent:
             await self._change("r", act.opened, folder.id)
-        if not read_only and folder.recent_from < folder.uidnext:
-            recent_from = await told(self._store.write(mail.claim_recent, folder.id, durable=False))
+        if not read_only and recent_from < folder.uidnext:
+            recent_from = max(recent_from, await self._change("r", act.claim_recent, folder.id))
         return Opened(folder, listing, recent_from)
 
     async def changes(self, folder_id: int, modseq: int) -> Changes | None:
@@ -249,7 +251,12 @@ class Account:
 
     async def recent(self, folder: Folder) -> int:
         """How many of the folder's messages no session has been told of as \\Recent."""
-        return await told(self._store.read(mail.count_from, folder.id, folder.recent_from))
+        return await told(self._store.read(mail.count_from, folder.id, self._mailboxes.recents.first(folder)))
+
+    @property
+    def recents(self) -> Recents:
+        """Who was first told of which message."""
+        return self._mailboxes.recents
 
     async def saved_dates(self, folder_id: int, uids: Sequence[int]) -> dict[int, int]:
         """When each message came into the folder (µs), by uid; without those that are gone."""

@@ -110,11 +110,13 @@ def set_subscribed(tx: Tx, folder_id: int, subscribed: bool) -> None:
     tx.conn.execute(update(folder).where(folder.c.id == folder_id).values(subscribed=subscribed))
 
 
-def claim_recent(tx: Tx, folder_id: int) -> int:
-    """The first uid that is \\Recent for the session that asks; the next to ask gets only later ones."""
+def claim_recent(tx: Tx, folder_id: int, before: int | None = None) -> int:
+    """The first uid that is \\Recent for the session that asks; the next to ask gets only later ones. With `before`,
+    only uids below it are taken."""
     found = lock_folder(tx, folder_id)
-    if found.recent_from < found.uidnext:
-        tx.conn.execute(update(folder).where(folder.c.id == folder_id).values(recent_from=found.uidnext))
+    until = found.uidnext if before is None else before
+    if found.recent_from < until:
+        tx.conn.execute(update(folder).where(folder.c.id == folder_id).values(recent_from=until))
     return found.recent_from
 
 
