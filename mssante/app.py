@@ -171,7 +171,7 @@ class Operator:
         filling = keep_told(self._store, self._clock, quota.warn_percent, quota.look_minutes * 60)
         house = Housekeeping(self._store, self._clock, settings, accounts.visits, self._intake.watch)
         self._closing.append(house.stop)
-        upkeep = (self._keep_fresh(), self._upkeep.run(), filling, reading, *house.works())
+        upkeep = (self._keep_fresh(), self._upkeep.run(), filling, reading, *house.works(), self._annuaire.run())
         self._tasks = [asyncio.create_task(work) for work in upkeep]
         # What stands now stays for good: a collection that walks it again each time holds the loop for 80 ms.
         gc.collect()
