@@ -232,6 +232,9 @@ class Arrival:
             named_addresses(self._header) if self._transaction.facts.patients else (),
             intake.notices_every_us,
         )
+        if not self._transaction.recipients:
+            pending.discard()
+            return await intake.store.write(_report_alone, commit)
         stored = await intake.store.write(_accept, commit, contents=(pending, *written))
         intake.accepted += 1
         if (sending := sending_of(self._transaction)) is not None:
@@ -405,6 +408,21 @@ def _storage(fault: StoreError) -> Defer:
     return Defer(Rule.STORE_CONTENTS if isinstance(fault, StoreFull) else Rule.STORE_DATABASE, str(fault))
 
 
+def _report_alone(tx: Tx, commit: _Commit) -> Stored:
+    """A signalement that nobody receives: its facts are kept, the message is not."""
+    mail = commit.transaction
+    if mail.caller.holder is None or not sends_as_now(tx.conn, mail.caller.holder.bal_id):
+        raise ArrivalRefused(Refuse(Rule.SESSION_CLOSED, "suspended or closed during the session"))
+    _signal(tx, commit)
+    tx.journal("message.reported", actor=mail.caller.name, object=commit.id, sender=str(mail.sender))
+    return Stored(commit.id)
+
+
+def _signal(tx: Tx, commit: _Commit) -> None:
+    for about, reference in commit.denounced:
+        signal(tx, about, Kind.FORWARDED, str(commit.transaction.sender), reference or commit.id)
+
+
 def _accept(tx: Tx, commit: _Commit) -> Stored:
     """The accepting transaction. What was true at RCPT is asked again: minutes may have passed, a regulator may have
     acted."""
@@ -425,11 +443,7 @@ def _accept(tx: Tx, commit: _Commit) -> Stored:
         if holder is not None:
             raise ArrivalRefused(split)
         signal_split(tx, sending.sender)  # of another operator's user we see our own share only
-    for about, reference in commit.denounced:
-        signal(tx, about, Kind.FORWARDED, sender, reference or commit.id)
-    if not mail.recipients:  # a signalement: its facts alone are kept
-        tx.journal("message.reported", actor=mail.caller.name, object=commit.id, sender=sender)
-        return Stored(commit.id)
+    _signal(tx, commit)
     message_id = add_message(tx, commit.message)
     local = [recipient.bal_id for recipient in mail.recipients.values() if recipient.bal_id is not None]
     leaving = [

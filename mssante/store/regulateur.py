@@ -163,7 +163,7 @@ def correspondents(conn: Connection, sender: str) -> int:
 
 # --- signalements
 
-_REPORT = insert(signalement).on_conflict_do_nothing()
+_REPORT = insert(signalement).on_conflict_do_nothing().returning(signalement.c.id)
 
 
 def report(tx: Tx, about: str, kind: Kind, reporter: str, reference: str) -> bool:
@@ -175,7 +175,7 @@ def report(tx: Tx, about: str, kind: Kind, reporter: str, reference: str) -> boo
         "reporter": tx.keys.locator(reporter),
         "reference": reference,
     }
-    return int(tx.conn.execute(_REPORT, values).rowcount) == 1
+    return tx.conn.execute(_REPORT, values).first() is not None
 
 
 def signalements(conn: Connection, about: str | None = None, *, settled: bool = False) -> list[Signalement]:
@@ -185,7 +185,10 @@ def signalements(conn: Connection, about: str | None = None, *, settled: bool = 
         query = query.where(signalement.c.about == keys_of(conn).locator(about))
     if not settled:
         query = query.where(signalement.c.settled_us.is_(None))
-    return [msgspec.convert(tuple(row), Signalement, strict=False) for row in conn.execute(query)]
+    return [
+        Signalement(id_, at_us, about, Kind(kind), reporter, reference, settled_us)
+        for id_, at_us, about, kind, reporter, reference, settled_us in conn.execute(query)
+    ]
 
 
 def settle(tx: Tx, about: str) -> list[str]:
