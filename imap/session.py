@@ -348,7 +348,7 @@ class Session:
         if new:
             wire.write(responses.exists(len(view)))
             self.tell_recent(view)
-            if not view.read_only:
+            if not view.read_only and len(view):
                 self.there.recents.tell(view.folder_id, view.listing.uids[-1] + 1)
 
     def tell_recent(self, view: View) -> None:
