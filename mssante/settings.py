@@ -358,6 +358,14 @@ class Queue(Section, frozen=True, kw_only=True):
     trace_days: Annotated[
         int, doc("Days for which finished deliveries stay in `queue show` (ECO.4.1.2 recommends six months).", ge=1)
     ] = 183
+    lease_s: Annotated[
+        int,
+        doc(
+            "Seconds after which the mail that a process had in hand when it died or lost its database may be sent by "
+            "another one; the same machine's next process takes it at once.",
+            ge=3,
+        ),
+    ] = 300
     connections: Annotated[int, doc("Most outbound connections at once.", ge=1)] = 50
     connections_per_destination: Annotated[int, doc("Most outbound connections at once to one host.", ge=1)] = 4
     connect_timeout_s: Annotated[int, doc("Seconds to wait for a connection and its TLS.", ge=1)] = 30

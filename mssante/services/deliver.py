@@ -13,7 +13,6 @@ A *delivery* is one message for the recipients of one domain, at most 40: one SM
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from mssante.domain.dsn import DEFAULT, Outcome, format_notify, notice_due
 from mssante.domain.retry import SCHEDULE, backoff, next_attempt_us
 from mssante.mime.card import Card
 from mssante.mime.notices import MAX_ORIGINAL_HEADER, RecipientReport
+from mssante.services.lease_owner import is_gone, this_process
 from mssante.services.notices import Notices, PreparedNotice, tell
 from mssante.store import Conn, ContentError, NotFound, Store, Tx
 from mssante.store.mail import BalRefused
@@ -143,10 +143,10 @@ class Delivery:
 class Deliveries:
     """The courier's door to the store.
 
-    `owner` names the holder of leases: processes that serve the same store at once need different ones, and one that is
-    started again its own; by default ours on this machine. `hostname` and `domains` are ours. Times with `_s` are
-    seconds: `lease_s` until a lease of a dead process may be taken by another one, `trust_patience_s` how long a
-    question of trust may last, `delay_s` when senders are told of a delay.
+    `owner` names the holder of leases: processes that serve the same store at once need different ones; by default
+    this process. `hostname` and `domains` are ours. Times with `_s` are seconds: `lease_s` until a lease of a dead
+    process may be taken by another one, `trust_patience_s` how long a question of trust may last, `delay_s` when
+    senders are told of a delay.
     """
 
     def __init__(
@@ -158,14 +158,14 @@ class Deliveries:
         domains: frozenset[str],
         owner: str = "",
         schedule: Sequence[int] = SCHEDULE,
-        lease_s: int = 900,
+        lease_s: int = 300,
         trust_patience_s: int = 24 * 3600,
         delay_s: int = 3 * 3600,
     ) -> None:
         self._store = store
         self._clock = clock
         self._notices = Notices(store, hostname=hostname, domains=domains)
-        self._owner = owner or f"{hostname} on {socket.gethostname()}"
+        self._owner = owner or this_process(hostname)
         self._schedule = schedule
         self._lease_us = lease_s * 1_000_000
         self._trust_patience_us = trust_patience_s * 1_000_000
@@ -184,7 +184,8 @@ class Deliveries:
         return await self._store.read(next_due_us)
 
     async def reclaim(self) -> int:
-        """Makes due at once what an earlier process of this owner had in hand when it died; how many recipients."""
+        """Makes due at once what this owner, and processes that are known to have ended, had in hand; how many
+        recipients. To be asked before anything is leased."""
         return await self._store.write(_reclaim, self._owner)
 
     async def lease(
@@ -347,11 +348,13 @@ def _load(conn: Conn, message_ids: AbstractSet[int]) -> dict[int, StoredMessage]
 
 
 def _reclaim(tx: Tx, owner: str) -> int:
-    ids, after = [], 0
+    leased: dict[str, list[int]] = {}
+    after = 0
     while items := listing(tx.conn, QueueState.LEASED, after_id=after):
-        ids += [item.id for item in items if item.lease_owner == owner]
+        for item in items:
+            leased.setdefault(item.lease_owner or "", []).append(item.id)
         after = items[-1].id
-    return give_back(tx, owner, ids) if ids else 0
+    return sum(give_back(tx, each, ids) for each, ids in leased.items() if each == owner or is_gone(each))
 
 
 def _settle(tx: Tx, owner: str, delivery: Delivery, fates: Sequence[_Fate], notice: PreparedNotice | None) -> None:

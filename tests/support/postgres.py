@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -31,6 +32,11 @@ class Postgres:
         """Runs one statement outside any transaction."""
         with psycopg.connect(host=self._socket_folder, user="postgres", dbname=database, autocommit=True) as conn:
             conn.execute(statement.encode())
+
+    def fetch(self, query: str, database: str) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with psycopg.connect(host=self._socket_folder, user="postgres", dbname=database) as conn:
+            return conn.execute(query.encode()).fetchall()
 
     def new_database(self, template: str = "template1") -> str:
         """The name of a new database, a copy of `template`, which nobody may be using."""

@@ -1,5 +1,8 @@
 """What the courier asks of the store: leases, octets, and every outcome with all that follows from it in one write."""
 
+import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -11,6 +14,7 @@ from mssante.domain.bal import BalState, BalType
 from mssante.domain.dsn import DEFAULT, Notify
 from mssante.mime.scanner import Scanner
 from mssante.services.deliver import CHUNK, Attempt, Deliveries, Delivery, Result
+from mssante.services.lease_owner import is_gone, this_process
 from mssante.store import Conn, ContentError, Store, Tx
 from mssante.store import journal as journals
 from mssante.store.accounts import NewBal, create_bal, set_state
@@ -160,6 +164,24 @@ async def test_what_a_dead_process_held_is_its_successor_s_at_once(store: Store,
     assert found[0].recipients[0].item.attempts == 0
 
 
+async def test_leases_of_processes_that_ended_are_free_and_of_others_not(
+    store: Store, clock: FakeClock, bal_id: int
+) -> None:
+    await post(store, A, B, f"c@{CLINIQUE}")
+    asked = "from mssante.services.lease_owner import this_process as t; print(t('mx.test'), end='')"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", asked, stdout=subprocess.PIPE)
+    ended = (await process.communicate())[0].decode()
+    own = this_process("mx.test")
+    elsewhere = "mx.test " + ended.removeprefix("mx.test ")[::-1]
+    assert ended != own
+    assert (is_gone(ended), is_gone(own), is_gone(elsewhere), is_gone("an old name")) == (True, False, False, False)
+    for owner in (ended, this_process("mx.autre.test"), elsewhere):
+        await made(store, clock, owner).lease(1, set())
+    assert await made(store, clock).reclaim() == 1
+    found = await made(store, clock).lease(10, set())
+    assert [each.recipients[0].address for each in found] == [A]
+
+
 async def test_what_is_given_back_is_due_at_once_and_was_not_tried(store: Store, deliveries: Deliveries) -> None:
     await post(store, A)
     delivery = await taken(deliveries)
@@ -172,9 +194,9 @@ async def test_a_lease_that_ran_out_in_hand_is_renewed_and_not_given_twice(
 ) -> None:
     await post(store, A)
     delivery = await taken(deliveries)
-    clock.advance(900)
+    clock.advance(300)
     assert await deliveries.lease(10, set(delivery.ids)) == []
-    assert (await items(store))[0].due_us == clock.now_us() + 900_000_000
+    assert (await items(store))[0].due_us == clock.now_us() + 300_000_000
 
 
 async def test_each_recipient_has_its_outcome(store: Store, deliveries: Deliveries, clock: FakeClock) -> None:
@@ -331,7 +353,7 @@ async def test_what_another_process_has_now_is_left_to_it(
     await post(store, A)
     slow, other = made(store, clock, "slow"), made(store, clock, "other")
     delivery = await taken(slow)
-    clock.advance(900)
+    clock.advance(300)
     (taken_over,) = await other.lease(10, set())
     assert (await slow.renew(delivery.ids))[0] == set(delivery.ids)
     await slow.settle(delivery, [attempt])
@@ -347,7 +369,7 @@ async def test_what_was_sent_is_sent_whoever_has_it_now(store: Store, clock: Fak
     await post(store, A)
     slow, other = made(store, clock, "slow"), made(store, clock, "other")
     delivery = await taken(slow)
-    clock.advance(900)
+    clock.advance(300)
     (taken_over,) = await other.lease(10, set())
     await slow.settle(delivery, [SENT])
     await other.settle(taken_over, [LATER])
@@ -358,7 +380,7 @@ async def test_a_renewed_lease_is_nobody_elses(store: Store, clock: FakeClock, b
     await post(store, A)
     slow, other = made(store, clock, "slow"), made(store, clock, "other")
     delivery = await taken(slow)
-    clock.advance(899)
-    assert await slow.renew(delivery.ids) == (set(), clock.now_us() + 900_000_000)
-    clock.advance(899)
+    clock.advance(299)
+    assert await slow.renew(delivery.ids) == (set(), clock.now_us() + 300_000_000)
+    clock.advance(299)
     assert await other.lease(10, set()) == []
