@@ -23,6 +23,8 @@ FIELDS: Final = ("subject", "from", "to", "cc", "bcc")
 UIDS, _COLUMNS, _HEADS, _BODIES, LISTS = 0, 1, 6, 7, 8
 _MAP: Final = BLOCK // 8
 _TOGETHER: Final = 1024
+_ASKED: Final = 16
+"""Words of a text that are looked up: the rest is left to who reads the messages that are left."""
 _WORD: Final = re.compile(r"[^\W_]+")
 
 Parts = Callable[[int], bytes]
@@ -82,10 +84,10 @@ def search(parts: Parts, count: int, wanted: Wanted) -> Found:
 
 def _having(parts: Parts, kind: int, text: str, every: int) -> int:
     """The messages that have all words of the text, its first and last perhaps as the end and beginning of longer
-    ones."""
+    ones; of very many words the longest."""
+    patterns = {"\n" * (word.start() > 0) + word[0] + "\n" * (word.end() < len(text)) for word in _WORD.finditer(text)}
     bits = every
-    for word in _WORD.finditer(text):
-        pattern = "\n" * (word.start() > 0) + word[0] + "\n" * (word.end() < len(text))
+    for pattern in sorted(patterns, key=len, reverse=True)[:_ASKED]:
         bits &= _messages(parts, kind, _lines_with(parts(kind), pattern.encode()), every)
         if not bits:
             break
