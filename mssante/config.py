@@ -196,6 +196,10 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     if set(ports) == {0}:
         yield "listen", "", "every port is 0: nothing would run"
     yield from _store_faults(settings.store)
+    life = settings.life_cycle
+    months = (*life.warning_months, life.closing_months)
+    if life.closing_months and (list(months) != sorted(set(months)) or months[0] < 1):
+        yield "life_cycle", "warning_months", f"must rise, from 1 on, and stay below closing_months ({months[-1]})"
     if settings.smtp.max_size_patient > settings.smtp.max_size:
         yield "smtp", "max_size_patient", f"is above max_size ({settings.smtp.max_size})"
     if not settings.queue.schedule_s:
@@ -261,9 +265,11 @@ def _patient_notice_faults(notices: PatientNotices) -> Iterator[tuple[str, str, 
     if not notices.host:
         return
     try:
-        parse_address(notices.sender)
-    except AddressError as error:
-        yield "patient_notices", "sender", f"{notices.sender!r} is not an address: {error}"
+        usable = str(parse_address(notices.sender)).isascii()
+    except AddressError:
+        usable = False
+    if not usable:
+        yield "patient_notices", "sender", f"{notices.sender!r} is not an e-mail address in ASCII"
     if not notices.link.isprintable():
         yield "patient_notices", "link", "must be printable text"
     if notices.user and notices.password_file is None:

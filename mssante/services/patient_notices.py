@@ -15,7 +15,7 @@ import smtplib
 import ssl
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formataddr, formatdate
 from enum import Enum, auto
@@ -46,7 +46,7 @@ class Relay:
     tls: ssl.SSLContext | None
     implicit: bool
     user: str
-    password: str
+    password: str = field(repr=False)
     timeout_s: float
 
 
@@ -94,7 +94,7 @@ class PatientNotices:
             while not self._stopping.is_set():
                 self._wake.clear()
                 try:
-                    pause = await self._turn()
+                    pause = await self.turn()
                     self._failures = 0
                 except (RelayDown, StoreError) as fault:
                     self._failures += 1
@@ -115,7 +115,7 @@ class PatientNotices:
         if not self._failures:
             self._wake.set()
 
-    async def _turn(self) -> float:
+    async def turn(self) -> float:
         """One batch; the seconds until the next one. Raises RelayDown before anything is claimed."""
         due_us = await self._store.read(patient_notices.next_due_us)
         wait_us = _POLL_S * 1e6 if due_us is None else due_us - self._clock.now_us()
@@ -128,7 +128,7 @@ class PatientNotices:
             claimed = await self._store.write(_claim, self._every_us)
             await asyncio.to_thread(self._send_all, session, claimed, outcomes)
         finally:
-            await asyncio.to_thread(session.close)
+            await asyncio.to_thread(_leave, session)
             if claimed:
                 await self._store.write(_settle, claimed, outcomes)
         self.sent += outcomes.count(_Outcome.TOLD)
@@ -198,6 +198,13 @@ class PatientNotices:
             f"{wording.operator}\n"
         )
         return notice
+
+
+def _leave(session: smtplib.SMTP) -> None:
+    try:
+        session.quit()
+    except (OSError, smtplib.SMTPException):
+        session.close()
 
 
 def _claim(tx: Tx, every_us: int) -> list[_Due]:

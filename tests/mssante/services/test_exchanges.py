@@ -50,13 +50,16 @@ def rule(outcome: object) -> Rule | None:
     return outcome.rule if isinstance(outcome, Refuse) else None
 
 
-async def citizen(cabinet: Cabinet, number: int = 2, **traits: str) -> str:
+async def citizen(cabinet: Cabinet, number: int = 2, naissance: str = "1979-03-05") -> str:
     """A citizen of the registry, who can sign in; his address."""
     root = f"2790351{number:06d}"
     ins = f"{root}{ins_key(root):02d}"
-    known = {"nom": "DURAND", "prenoms": "Jeanne", "naissance": "1979-03-05", "sexe": "F", "lieu": "75115", **traits}
     address = parse_address(f"{ins}@{PATIENTS}")
-    new = NewPatient(address, Identity(ins=ins, **known), Passwords(CHEAP).hash(PASSWORD))
+    new = NewPatient(
+        address,
+        Identity(ins=ins, nom="DURAND", prenoms="Jeanne", naissance=naissance, sexe="F", lieu="75115"),
+        Passwords(CHEAP).hash(PASSWORD),
+    )
     await cabinet.store.write(patients.register, [new], "test")
     return str(address)
 

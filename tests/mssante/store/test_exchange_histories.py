@@ -108,7 +108,7 @@ def test_any_history(store: Store, seed: int) -> None:
             # The same from another operator, where the guard is soft: what it marks is what would be refused.
             soft = Charter(frozenset({PATIENT_DOMAIN}), fin_header=Ending.THREAD, exchange_guard=Guard.SOFT)
             marked = store.read_now(judge, mail(patient, recipients, soft, Speaker(Edge.MX)), headers)
-            assert marked == {place for place, rule in enumerate(expected) if rule is not None}
+            assert marked == frozenset(place for place, rule in enumerate(expected) if rule is not None)
             off = Charter(frozenset({PATIENT_DOMAIN}), exchange_guard=Guard.OFF)
             assert store.read_now(judge, mail(patient, recipients, off, Speaker(Edge.MX)), headers) == frozenset()
             # A patient's words change nothing, whatever they say.

@@ -119,7 +119,7 @@ def test_earlier_matricules_lead_to_the_present_one(store: Store, clock: FakeClo
     (ana,) = store.read_now(patients)
     assert (ana.bal.address, ana.identity.ins, ana.identity.authority) == (str(second), matricule(2), Authority.NIA)
     store.write_now(change_matricule, ana, third, Authority.NIR)
-    found = store.read_now(find_bals, [PATIENT, second, third])
+    found = store.read_now(lambda conn: find_bals(conn, [PATIENT, second, third]))
     assert {name: bal.address for name, bal in found.items()} == dict.fromkeys(
         (PATIENT, str(second), str(third)), str(third)
     )
