@@ -131,6 +131,7 @@ def _one_reading(job: Job, source: Reading, told: set[int], mots: set[str]) -> I
     def batch() -> Batch:
         new = {word for line in lines for word in line.words} - mots
         mots.update(word for word in new if word.isalpha())
+        told.update(line.digest for line in lines)
         return Batch(lines, replaced, [word for word in new if len(word) >= SHORTEST_CORRECTED and word.isalpha()])
 
     for entry in source.read(job.since):
@@ -154,7 +155,6 @@ def _one_reading(job: Job, source: Reading, told: set[int], mots: set[str]) -> I
             else:
                 met.add(line.digest)
             if (not is_known and line.digest not in told) or not source.whole:
-                told.add(line.digest)
                 lines.append(line)
         if len(lines) + len(replaced) >= BATCH:
             yield batch()
