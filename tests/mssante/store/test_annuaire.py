@@ -23,9 +23,9 @@ PEOPLE = [one.row() for one in practitioners(40)]
 RPPS = with_luhn("1000700001")
 
 
-def file_of(folder: Path, lines: Sequence[str], name: str = "extraction.txt") -> Extraction:
-    path = folder / name
-    path.write_bytes("".join(f"{line}\n" for line in (HEADER, *lines)).encode())
+def file_of(folder: Path, lines: Sequence[str], more: bytes = b"") -> Extraction:
+    path = folder / "extraction.txt"
+    path.write_bytes("".join(f"{line}\n" for line in (HEADER, *lines)).encode() + more)
     return Extraction(path=str(path))
 
 
@@ -98,9 +98,8 @@ async def test_faults_are_named_and_the_rest_is_served(store: Store, tmp_path: P
             person("a@x.fr", "UN"),
             person("a@x.fr", "DEUX", id_pp=with_luhn("1000700002")),
         ],
+        b"PER|\xff@x.fr\n",
     )
-    path = Path(spec.path)
-    path.write_bytes(path.read_bytes() + b"PER|\xff@x.fr\n")
     state = await read(store, spec)
     assert state.fiches == 3
     assert {(fault.place, fault.problem) for fault in state.faults} == {
