@@ -13,6 +13,7 @@ from mssante.domain.identifiers import (
     luhn_holds,
     parse_adeli,
     parse_finess,
+    parse_professional,
     parse_rpps,
     parse_siret,
 )
@@ -108,3 +109,22 @@ def test_arbitrary_text_raises_nothing_else(text: str) -> None:
             parse(text)
         except IdentifierError:
             continue
+
+
+@pytest.mark.parametrize(
+    ("national", "who"),
+    [
+        ("880000000010", Rpps("80000000010")),
+        ("810003456789", Rpps("10003456789")),  # official data keeps a wrong key
+        ("02a1234567", Adeli("2A1234567")),
+        ("0101234567", Adeli("101234567")),
+    ],
+)
+def test_a_professional_by_his_national_identifier(national: str, who: Rpps | Adeli) -> None:
+    assert parse_professional(national) == who
+
+
+@pytest.mark.parametrize("national", ["", "8", "80000000010", "8800000000101", "1012345678", "ANS2026", "8" + "٣" * 11])
+def test_what_is_no_professional(national: str) -> None:
+    with pytest.raises(IdentifierError):
+        parse_professional(national)

@@ -1,13 +1,17 @@
 """Signing in: right and wrong passwords, closed accounts, throttling, what is remembered."""
 
+import pytest
+
 from mssante.domain.address import parse_address
 from mssante.domain.bal import BalType
 from mssante.domain.verdict import Defer, Refuse, Rule
-from mssante.services import bals
+from mssante.services import bals, credentials
 from mssante.services.accounts import Accounts, SignedIn
+from mssante.services.bals import NotAllowed
 from mssante.services.passwords import Passwords
 from mssante.services.throttle import Throttle, ThrottleLimits
 from mssante.store.accounts import NewBal
+from mssante.store.credentials import Kind
 from tests.mssante.services.conftest import CABINET, CHEAP, DOCTOR, PASSWORD, SECRETARY, Cabinet
 
 
@@ -80,3 +84,54 @@ def test_a_success_forgets_the_failures_of_that_login() -> None:
     throttle.failed("192.0.2.1", "a", 0)
     throttle.succeeded("192.0.2.1", "a")
     assert not throttle.blocked("192.0.2.1", "a", 0)
+
+
+async def test_a_password_that_was_right_before_is_not_stopped_by_its_neighbours(cabinet: Cabinet) -> None:
+    """A whole hospital behind one address: others' failures, and an attack from inside, do not lock the holder out."""
+    limits = ThrottleLimits(per_login=3, per_login_known=6, per_peer=5, window_us=60_000_000)
+    accounts = Accounts(cabinet.store, Passwords(CHEAP), cabinet.clock, Throttle(limits))
+    peer = "192.0.2.66"
+    assert isinstance(await accounts.sign_in(DOCTOR, PASSWORD, peer=peer), SignedIn)
+    for number in range(6):
+        await accounts.sign_in(f"x{number}@{CABINET}", "x", peer=peer)
+    assert isinstance(await accounts.sign_in(SECRETARY, PASSWORD, peer=peer), Defer)
+    assert isinstance(await accounts.sign_in(DOCTOR, PASSWORD, peer=peer), SignedIn)
+
+
+async def test_whoever_guesses_is_stopped_before_he_meets_a_known_password(cabinet: Cabinet) -> None:
+    limits = ThrottleLimits(per_login=1, per_login_known=2, per_peer=100, window_us=60_000_000)
+    throttle = Throttle(limits)
+    accounts = Accounts(cabinet.store, Passwords(CHEAP), cabinet.clock, throttle)
+    assert isinstance(await accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.66"), SignedIn)
+    for _ in range(2):
+        throttle.failed("192.0.2.66", DOCTOR, cabinet.clock.now_us())
+    assert isinstance(await accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.66"), Defer)
+    assert isinstance(await accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.1"), SignedIn)
+
+
+async def test_a_device_signs_in_until_it_is_revoked(cabinet: Cabinet) -> None:
+    passwords, address = Passwords(CHEAP), parse_address(DOCTOR)
+    for name in ("poste", "tablette"):
+        secret = f"le secret: {name}"
+        await cabinet.store.write(credentials.allow_device, address, name, secret, passwords.hash(secret), "operateur")
+    holder = await cabinet.accounts.sign_in(DOCTOR, "le secret: poste", peer="192.0.2.1")
+    assert isinstance(holder, SignedIn)
+    assert holder.by == "password of the device poste"
+    assert "argon2" not in repr(holder)
+    await cabinet.store.write(credentials.revoke, address, Kind.DEVICE, "poste", "operateur")
+    assert not await cabinet.accounts.may_stay(holder)
+    assert isinstance(await cabinet.accounts.sign_in(DOCTOR, "le secret: poste", peer="192.0.2.1"), Refuse)
+    assert isinstance(await cabinet.accounts.sign_in(DOCTOR, "le secret: tablette", peer="192.0.2.1"), SignedIn)
+    for number in range(credentials.MOST_DEVICES - 1):
+        await cabinet.store.write(credentials.allow_device, address, f"{number}", "x", "$argon2id$", "operateur")
+    with pytest.raises(NotAllowed, match="revoke those"):
+        await cabinet.store.write(credentials.allow_device, address, "un de trop", "x", "$argon2id$", "operateur")
+
+
+async def test_a_session_ends_with_the_password_that_opened_it(cabinet: Cabinet) -> None:
+    """Whichever process changes it: only the store is asked."""
+    holder = await cabinet.accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.1")
+    assert isinstance(holder, SignedIn)
+    assert await cabinet.accounts.may_stay(holder)
+    await cabinet.store.write(bals.change_password, parse_address(DOCTOR), Passwords(CHEAP).hash("autre"), "operateur")
+    assert not await cabinet.accounts.may_stay(holder)
