@@ -336,9 +336,9 @@ class Courier:
         None: no connection, but other workers of the lane have one or are still trying: theirs decides.
         """
         lane = worker.lane
-        if not self._espace.lists(lane.domain):
-            known = self._espace.liste is not None
-            return [attempts.unlisted() if known else attempts.no_list()] * len(delivery.recipients)
+        liste = self._espace.liste
+        if liste is None or not liste.lists(lane.domain):
+            return [attempts.no_list() if liste is None else attempts.unlisted()] * len(delivery.recipients)
         if worker.connection is not None:
             if self._trusts(lane.domain, worker.connection):
                 try:

@@ -144,7 +144,8 @@ class Reception:
                 standing = await self._store.read(patients.standing, bal.id)
         except StoreError as fault:
             return Defer(Rule.STORE_DATABASE, str(fault))
-        listed = local or (self._espace.lists(address.domain) if self._espace.liste is not None else None)
+        liste = self._espace.liste
+        listed = local or (liste.lists(address.domain) if liste is not None else None)
         full = bal is not None and bal.full
         state = bal.state if bal else None
         candidate = Recipient(address, local, listed, patient, state, full, standing, related)
@@ -195,12 +196,13 @@ class Reception:
         if caller.holder is not None:
             holder = caller.holder
             return Speaker(Edge.SUBMISSION, holder.address, holder.addresses, holder.bal_type)
-        if self._espace.liste is None:
+        liste = self._espace.liste
+        if liste is None:
             return Speaker(Edge.MX, dn_listed_for_sender=None, dn_listed=None)
         if caller.dn is None:
             return Speaker(Edge.MX)
-        for_sender = sender is not None and self._espace.accepts(sender.domain, caller.dn)
-        return Speaker(Edge.MX, dn_listed_for_sender=for_sender, dn_listed=for_sender or self._espace.knows(caller.dn))
+        for_sender = sender is not None and liste.accepts(sender.domain, caller.dn)
+        return Speaker(Edge.MX, dn_listed_for_sender=for_sender, dn_listed=for_sender or liste.knows(caller.dn))
 
     def _with_listing(self, transaction: MailTransaction, headers: HeaderFacts) -> HeaderFacts:
         """What the white list says of From's domains when they are not the envelope sender's: on the MX only."""

@@ -33,7 +33,7 @@ def second(own_network: Network, postgres: Postgres) -> Iterator[Operator]:
     directory = first.directory.with_name("cabinet-bis")
     shutil.copytree(first.directory, directory, symlinks=True)
     second = Operator(directory, free_ports(len(SERVICES)))
-    second.set("listen", **{each: second.port_of(each) for each in SERVICES if each != "portal"})
+    second.set("listen", **{each: second.port_of(each) for each in SERVICES})
     yield second
     second.close()
 
