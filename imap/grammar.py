@@ -271,6 +271,8 @@ COMMANDS: Final[dict[str, tuple[State, Rule]]] = {
     "APPEND": (State.AUTHENTICATED, messages.append),
     "GETQUOTA": (State.AUTHENTICATED, _get_quota),
     "GETQUOTAROOT": (State.AUTHENTICATED, _mailbox),
+    "GETMETADATA": (State.AUTHENTICATED, mailboxes.get_metadata),
+    "SETMETADATA": (State.AUTHENTICATED, mailboxes.set_metadata),
     "MYRIGHTS": (State.AUTHENTICATED, _mailbox),
     "GETACL": (State.AUTHENTICATED, _mailbox),
     "LISTRIGHTS": (State.AUTHENTICATED, mailboxes.identified),

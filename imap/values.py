@@ -78,6 +78,22 @@ class Identified(msgspec.Struct, frozen=True):
     identifier: str
 
 
+class GetMetadata(msgspec.Struct, frozen=True):
+    """RFC 5464 §4.2. `entries` in small letters; `depth` None: all below; `max_size`: octets of a value."""
+
+    mailbox: str
+    entries: tuple[str, ...]
+    depth: int | None = 0
+    max_size: int | None = None
+
+
+class SetMetadata(msgspec.Struct, frozen=True):
+    """RFC 5464 §4.3. (name, value or None) in order."""
+
+    mailbox: str
+    notes: tuple[tuple[str, bytes | None], ...]
+
+
 class Create(msgspec.Struct, frozen=True):
     """`special_use`: attributes asked for by `USE` (RFC 6154 §3), such as `\\Sent`."""
 
@@ -222,6 +238,8 @@ Value = (
     | Select
     | Mailbox
     | Identified
+    | GetMetadata
+    | SetMetadata
     | Create
     | Rename
     | Status

@@ -13,22 +13,22 @@ from imap import mailbox_names, responses
 from imap.lexer import Refused
 from imap.session import Session
 from imap.values import Create, Mailbox, Quota, Rename, Status, StatusItem
+from mssante.services.annotations import USES
 from mssante.services.mailboxes import Account, Folder
 from mssante.services.shared import PREFIX
 
 _WEIGHED: Final = frozenset({StatusItem.SIZE, StatusItem.DELETED, StatusItem.DELETED_STORAGE})
-SPECIAL_USES: Final = {
-    use.upper(): use for use in ("\\Archive", "\\Drafts", "\\Flagged", "\\Important", "\\Junk", "\\Sent", "\\Trash")
-}
 
 
 async def create(session: Session, value: Create) -> bytes:
     """A trailing separator only announces children (§6.3.4)."""
-    uses = [SPECIAL_USES.get(use.upper()) for use in value.special_use]
+    uses = [USES.get(use.lower()) for use in value.special_use]
     if len(uses) > 1 or None in uses:
         raise Refused("Cet usage n'est pas possible", "USEATTR")
     name = _checked(value.mailbox.removesuffix(mailbox_names.DELIMITER))
     mail, inner = await session.own.at(name, "k")
+    if uses and mail.access.lent:
+        raise Refused("Les usages d'une boite sont l'affaire de son titulaire", "USEATTR")
     created = await mail.create(inner, (uses or [""])[0] or "")
     _tell_normalised(session, name, value.mailbox)
     return b"OK [MAILBOXID (%b)] CREATE completed" % responses.folder_id(created)  # RFC 8474 §4.1

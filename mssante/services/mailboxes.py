@@ -10,7 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
 from typing import Literal, TypeVar, TypeVarTuple
 
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from mssante.domain.clock import Clock
 from mssante.mime.scanner import HeaderTooLarge, Scanner
 from mssante.services import changes as act
+from mssante.services.annotations import read_notes, set_notes
 from mssante.services.changes import Arrived, Copied
 from mssante.services.listing import Changes, Entry, Listing, Listings
 from mssante.services.messages import Loaded, Message, Messages
@@ -160,6 +161,14 @@ class Account:
     async def subscribed_names(self) -> list[str]:
         """Names without a folder that the holder is subscribed to (RFC 3501 §6.3.6)."""
         return await told(self._store.read(subscriptions.subscribed_names, self.bal_id))
+
+    async def notes(self, folder: Folder | None) -> dict[str, bytes]:
+        """What is noted of the folder, or of the server (None), by name (RFC 5464)."""
+        return await told(self._store.read(read_notes, self.access, folder))
+
+    async def annotate(self, folder: Folder | None, notes: Mapping[str, bytes | None], letters: str) -> None:
+        """Sets notes, takes away those of value None, all or none; `letters`: the rights that they need."""
+        await self._change(letters, set_notes, folder, notes)
 
     # -- the selected folder
 

@@ -106,6 +106,16 @@ def create_folder(tx: Tx, bal_id: int, name: str, special_use: str = "") -> int:
     return int(tx.conn.execute(_ADD_FOLDER, _new_folder(bal_id, name, special_use, uidvalidity, False)).scalar_one())
 
 
+USES = {
+    use.lower(): use for use in ("", "\\Archive", "\\Drafts", "\\Flagged", "\\Important", "\\Junk", "\\Sent", "\\Trash")
+}
+"""The special uses that a folder can have (RFC 6154 §2, RFC 8457), and none, by their names in small letters."""
+
+
+def set_special_use(tx: Tx, folder_id: int, special_use: str) -> None:
+    tx.conn.execute(update(folder).where(folder.c.id == folder_id).values(special_use=special_use))
+
+
 def set_subscribed(tx: Tx, folder_id: int, subscribed: bool) -> None:
     tx.conn.execute(update(folder).where(folder.c.id == folder_id).values(subscribed=subscribed))
 

@@ -23,6 +23,7 @@ from mssante.store.errors import AlreadyExists, NotFound, StoreError
 from mssante.store.folders import (
     INBOX,
     SPECIAL,
+    USES,
     Folder,
     claim_recent,
     create_folder,
@@ -30,6 +31,7 @@ from mssante.store.folders import (
     folder_by_name,
     folders,
     lock_folder,
+    set_special_use,
     set_subscribed,
 )
 from mssante.store.keys import Keys
@@ -54,6 +56,7 @@ __all__ = [
     "INBOX",
     "RECEIVING",
     "SPECIAL",
+    "USES",
     "BalRefused",
     "Delivered",
     "Entry",
@@ -80,6 +83,7 @@ __all__ = [
     "rename_folder",
     "rows",
     "saved_dates",
+    "set_special_use",
     "set_subscribed",
     "store_flags",
 ]

@@ -1,0 +1,30 @@
+"""What clients note of a folder, or of nothing in particular (folder 0) (RFC 5464).
+
+Always true here: a name that begins with `/private/` belongs to the bal of who noted it, one with `/shared/` to the bal
+whose folder it is; notes go with their folder.
+"""
+
+from sqlalchemy import Connection, delete, insert, select
+
+from mssante.store.schema import annotation
+from mssante.store.writer import Tx
+
+
+def notes_of(conn: Connection, bal_id: int, folder_id: int, names_like: str) -> dict[str, bytes]:
+    """The notes of this bal on the folder whose names begin with `names_like`, by name."""
+    query = (
+        select(annotation.c.name, annotation.c.value)
+        .where(annotation.c.bal_id == bal_id, annotation.c.folder_id == folder_id)
+        .where(annotation.c.name.startswith(names_like, autoescape=True))
+        .order_by(annotation.c.name)
+    )
+    return {name: bytes(value) for name, value in conn.execute(query)}
+
+
+def annotate(tx: Tx, bal_id: int, folder_id: int, name: str, value: bytes | None) -> None:
+    """Sets a note, or takes it away with None."""
+    place = (annotation.c.bal_id == bal_id) & (annotation.c.folder_id == folder_id) & (annotation.c.name == name)
+    tx.conn.execute(delete(annotation).where(place))
+    if value is not None:
+        values = {"bal_id": bal_id, "folder_id": folder_id, "name": name, "value": value}
+        tx.conn.execute(insert(annotation), values)
