@@ -26,7 +26,7 @@ __all__ = ["Reading", "Search", "catch_up", "keep_in_step", "reading_of"]
 _FEW: Final = 200
 """Messages up to which their texts are read at once, without blocks."""
 _TOGETHER: Final = 512
-_LOOK_S: Final = 30.0
+LOOK_S: Final = 30.0
 _PATIENCE: Final = 20
 """Looks at a busy store before it is read all the same."""
 
@@ -84,8 +84,8 @@ def catch_up(store: Store, reading: Reading, bal_id: int) -> None:
             continue
 
 
-async def keep_in_step(store: Store, reading: Reading) -> None:
-    """Runs until it is cancelled."""
+async def keep_in_step(store: Store, reading: Reading, look_s: float = LOOK_S) -> None:
+    """Runs until it is cancelled; looks every `look_s` seconds."""
     seen, looks = -1, 0
     while True:
         try:
@@ -97,7 +97,7 @@ async def keep_in_step(store: Store, reading: Reading) -> None:
             seen = last
         except StoreError as fault:
             _log.warning("not read for search, tried again", fault=str(fault))
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(look_s)
 
 
 async def _go_on(store: Store, folder_id: int, reading: Reading) -> None:

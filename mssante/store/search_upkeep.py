@@ -138,20 +138,16 @@ _RUN = Prepared(
 
 
 def _next_run(conn: Connection, folder_id: int, reading: Reading) -> list[tuple[int, int]]:
-    """(uid, message id) of messages without a block that shall have one. Those that are left of a block that was
-    dropped go together with the block before them when both have room in one."""
-
-    def between(above: int, below: int) -> list[tuple[int, int]]:
-        return _RUN.rows(conn, {"folder": folder_id, "above": above, "below": below})
-
-    before, room, above = 0, 0, 0
-    for _, first, last, count, _ in BLOCKS.rows(conn, {"folder": folder_id, "made": reading.made}):
-        run = between(above, first)
-        if len(run) >= SMALLEST:
-            return between(before, first) if len(run) <= room else run
-        before, room, above = first - 1, BLOCK - count, last
-    run = between(above, _NO_UID)
-    return run if len(run) == BLOCK else []
+    """(uid, message id) of messages without a block that shall have one: what is left of one that was dropped, or as
+    many new ones as a block takes."""
+    blocks = BLOCKS.rows(conn, {"folder": folder_id, "made": reading.made})
+    above = 0
+    for least, first, last in (*((SMALLEST, first, last) for _, first, last, *_ in blocks), (BLOCK, _NO_UID, 0)):
+        run = _RUN.rows(conn, {"folder": folder_id, "above": above, "below": first})
+        if len(run) >= least:
+            return run
+        above = last
+    return []
 
 
 def _run_texts(conn: Connection, message_ids: Sequence[int], reading: Reading) -> list[str]:

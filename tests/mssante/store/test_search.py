@@ -1,5 +1,6 @@
 """SEARCH says the same whether nothing, something or all was read for it; what is erased leaves nothing to read."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from sqlalchemy import LargeBinary, Text, delete, func, select, text, update
 
 from mssante.mime.scanner import Scanner
 from mssante.mime.text import Wanted, fold, message_text, plain
-from mssante.services.searching import Reading, Search, catch_up
+from mssante.services.searching import Reading, Search, catch_up, keep_in_step
 from mssante.store import Conn, PendingContent, Store, Tx
 from mssante.store.mail import NewMessage, add_message, copy, create_folder, delete_folder, deliver, entries, expunge
 from mssante.store.schema import metadata, search_block, search_folder, search_part, search_text
@@ -230,6 +231,20 @@ def test_nothing_is_kept_in_clear(store: Store, bal: int) -> None:
         return told
 
     assert store.read_now(clear) == []
+
+
+async def test_the_task_reads_what_came_when_nothing_comes(store: Store, bal: int) -> None:
+    put(store, [bal], CORPUS)
+    task = asyncio.create_task(keep_in_step(store, READING, look_s=0))
+    try:
+        while await store.read(behind, READING):
+            assert not task.done()
+        put(store, [bal], CORPUS[:1])
+        while await store.read(behind, READING):
+            assert not task.done()
+    finally:
+        task.cancel()
+    assert count(store, search_text) == len(CORPUS) + 1
 
 
 CHILD = """
