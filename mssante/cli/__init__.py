@@ -20,6 +20,7 @@ from mssante.cli import (
     bal,
     conversation,
     doctor,
+    indicateurs,
     init,
     liste_blanche,
     patient,
@@ -76,6 +77,7 @@ app.add_typer(annuaire.app, name="annuaire")
 app.add_typer(queue.app, name="queue")
 app.add_typer(regulateur.app, name="regulateur")
 app.add_typer(audit.app, name="audit")
+app.command("indicateurs")(indicateurs.indicateurs)
 app.command("verify")(audit.verify_store)
 app.command("doctor")(doctor.doctor)
 app.add_typer(pki.app, name="pki")

@@ -1,10 +1,11 @@
 """`mssante audit` and `mssante verify`: is what lasts as it was written?"""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mssante.cli.frame import Failure, Json, details, open_store, say, settings_of
+from mssante.cli.frame import USAGE, Failure, Json, day_us, details, iso, open_store, say, settings_of
 
 app = typer.Typer(help="The tamper-evident journal.", no_args_is_help=True)
 
@@ -28,6 +29,43 @@ def verify(context: typer.Context, as_json: Json = False) -> None:
         raise Failure(f"journal: {fault}: tampered with, or partly lost: keep the store and its backups as they are")
     if not as_json:
         say("the journal is whole")
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A new folder for the files, else ./journal-YYYYMMDD.")
+    ] = None,
+    since: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The first day (UTC).")] = "1970-01-01",
+    until: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The last day (UTC), else today.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Write the journal, or some days of it, with a manifest that this operator's certificate signs."""
+    from mssante.domain.clock import SystemClock
+    from mssante.services.proof import ExportRefused, export_journal
+    from tls.certificates import TlsError
+
+    settings, now_us = settings_of(context), SystemClock().now_us()
+    since_us, until_us = day_us("--since", since), day_us("--until", until, after=True) if until else now_us
+    folder = out or Path(f"journal-{(iso(now_us) or '')[:10].replace('-', '')}")
+    with open_store(settings) as store:
+        try:
+            manifest = export_journal(
+                store,
+                folder,
+                since_us,
+                until_us,
+                operator=settings.operator.hostname,
+                certificate=settings.tls.certificate,
+                key=settings.tls.key,
+                now_us=now_us,
+            )
+        except (ExportRefused, TlsError) as fault:
+            raise Failure(str(fault), USAGE) from None
+        except OSError as fault:
+            raise Failure(f"{folder}: {fault.strerror}: name another place with --out", USAGE) from None
+    details({"folder": str(folder), **manifest}, as_json)
 
 
 def verify_store(

@@ -16,6 +16,7 @@ from mssante.cli.bal_access import (
     hashes,
     password,
 )
+from mssante.cli.bal_archive import export, fetch, load
 from mssante.cli.frame import (
     USAGE,
     Failure,
@@ -222,31 +223,7 @@ def quota(
     say(f"{wanted}: {megabytes} MB" if megabytes else f"{wanted}: no limit")
 
 
-@app.command()
-def load(
-    context: typer.Context,
-    address: AddressArgument,
-    source: Annotated[Path, typer.Option("--from", metavar="PATH", help="A Maildir, or an mbox file.")],
-) -> None:
-    """Bring an existing Maildir (with its subfolders) or mbox into the mailbox; loading it twice stores it twice."""
-    from imap.mailbox_names import NameFault, decode
-    from mssante.services.bals import known_bal
-    from mssante.services.loading import ArchiveError, load_archive, read_archive
-    from mssante.services.searching import reading_of
-
-    settings, wanted = settings_of(context), address_of(address)
-    reading = reading_of(settings.imap.search, pdf=settings.imap.search_pdf)
-    with open_store(settings) as store:
-        bal = store.read_now(known_bal, wanted)
-        try:
-            done = load_archive(store, bal, read_archive(source, decode), actor(), reading)
-        except (ArchiveError, NameFault) as fault:
-            raise Failure(f"{fault}: correct it, or load the rest from elsewhere", USAGE) from None
-    for folder, count in sorted(done.items()):
-        say(f"{folder}: {count} messages")
-
-
-for command in (delegate, password, certificate):
+for command in (delegate, password, certificate, load, fetch, export):
     app.command()(command)
 
 

@@ -130,6 +130,15 @@ def iso(time_us: int | None) -> str | None:
     return datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def day_us(option: str, text: str, *, after: bool = False) -> int:
+    """The first instant of a day (UTC), or with `after` that of the next day. Raises Failure."""
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise Failure(f"{option}: {text!r} is not a day such as 2027-01-31", USAGE) from None
+    return (int(day.timestamp()) + after * 86_400) * 1_000_000
+
+
 def say(text: str) -> None:
     """A result, on stdout. A reader that has seen enough (head, less) and went away is no error."""
     try:

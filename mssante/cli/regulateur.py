@@ -12,6 +12,7 @@ from mssante.cli.frame import (
     Motif,
     actor,
     address_of,
+    day_us,
     details,
     iso,
     listing,
@@ -116,7 +117,7 @@ def exception(
     """Let a sender write one text to more recipients, until a date: a health alert, for example."""
     from mssante.services import regulateur
 
-    wanted, until_us = address_of(address), 0 if end else _end_of_day(until)
+    wanted, until_us = address_of(address), 0 if end else day_us("--until", until, after=True)
     with open_store(settings_of(context)) as store:
         if end:
             store.write_now(regulateur.end_exception, wanted, motif, _actor(author))
@@ -181,13 +182,3 @@ def _actor(author: str) -> str:
     if author and not (author.isprintable() and author.strip() == author and len(author) <= 64):
         raise Failure("--author: one name of printable characters, 64 at most", USAGE)
     return f"{REGULATOR}:{author}" if author else actor(REGULATOR)
-
-
-def _end_of_day(text: str) -> int:
-    from datetime import UTC, datetime, timedelta
-
-    try:
-        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise Failure(f"--until: {text!r} is not a day such as 2027-01-31", USAGE) from None
-    return int((day + timedelta(days=1)).timestamp()) * 1_000_000

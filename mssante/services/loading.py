@@ -7,6 +7,7 @@ so that memory does not grow with the archive; nothing of the archive is changed
 
 import calendar
 import mailbox
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ from mssante.mime.scanner import HeaderTooLarge, Scanner
 from mssante.services.searching import Reading, catch_up
 from mssante.store import PendingContent, Store, Tx
 from mssante.store.accounts import Bal
+from mssante.store.fetched import set_fetched
 from mssante.store.mail import INBOX, NewMessage, append, create_folder, folder_by_name
 
 GROUP_MESSAGES = 200
@@ -27,19 +29,24 @@ GROUP_BYTES = 8 * 1024 * 1024
 _MAILDIR_FLAGS = {"S": SEEN, "R": ANSWERED, "F": FLAGGED, "T": DELETED, "D": DRAFT}
 _STATUS_FLAGS = {"R": SEEN, "A": ANSWERED, "F": FLAGGED, "D": DELETED, "T": DRAFT}
 
+_QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
+"""RFC 4155 leaves it open; this is mboxrd, which quotes so that it can be undone."""
+
 
 class ArchiveError(ValueError):
     """What was named is no archive, or one of its messages cannot be read; the text says which."""
 
 
 class Archived(msgspec.Struct, frozen=True):
-    """A message of an archive; ``received_us`` None when the archive does not tell. ``origin`` names it in errors."""
+    """A message of an archive; ``received_us`` None when the archive does not tell. ``origin`` names it in errors.
+    ``fetched``: of a mailbox elsewhere, its folder's name there, UIDVALIDITY and UID."""
 
     folder: str
     octets: bytes
     flags: int
     received_us: int | None
     origin: str
+    fetched: tuple[str, int, int] | None = None
 
 
 def read_archive(path: Path, folder_name: Callable[[bytes], str]) -> Iterator[Archived]:
@@ -104,6 +111,8 @@ def _append_all(
             folders[one.folder] = known.id if known else create_folder(tx, bal.id, one.folder)
         received_us = one.received_us if one.received_us is not None else date_us or tx.now_us
         append(tx, folders[one.folder], NewMessage(pending, received_us, b"", card), one.flags)
+        if one.fetched is not None:
+            set_fetched(tx, bal.id, folders[one.folder], *one.fetched)
     tx.journal("bal.loaded", actor=actor, object=bal.address, messages=len(group))
 
 
@@ -115,7 +124,7 @@ def _maildir(path: Path, folder: str) -> Iterator[Archived]:
             octets, received_us = file.read_bytes(), file.stat().st_mtime_ns // 1000
         except OSError as fault:
             raise ArchiveError(f"{file}: {fault.strerror}") from fault
-        yield Archived(folder, _crlf(octets), flags, received_us, str(file))
+        yield Archived(folder, crlf(octets), flags, received_us, str(file))
 
 
 def _mbox(path: Path) -> Iterator[Archived]:
@@ -125,7 +134,7 @@ def _mbox(path: Path) -> Iterator[Archived]:
             first, _, octets = box.get_bytes(key, from_=True).partition(b"\n")
             if not first.startswith(b"From "):
                 raise ArchiveError(f"{path}: no mbox: a message must begin with a line From ")
-            octets = _crlf(octets.replace(b"\n>From ", b"\nFrom "))
+            octets = crlf(_QUOTED.sub(rb"\1", octets))
             header = octets.partition(b"\r\n\r\n")[0] + b"\r\n"
             status = header_fields(header, ("status", "x-status")).decode("ascii", "replace")
             letters = {letter for line in status.splitlines() for letter in line.rpartition(":")[2]}
@@ -145,5 +154,6 @@ def _from_line_us(line: bytes) -> int | None:
         return None
 
 
-def _crlf(octets: bytes) -> bytes:
+def crlf(octets: bytes) -> bytes:
+    """With CRLF at the end of every line."""
     return octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")

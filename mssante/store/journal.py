@@ -166,6 +166,18 @@ def chained(conn: Connection, since_us: int, until_us: int) -> Iterator[Chained]
             previous = row.hash
 
 
+def details_of(conn: Connection, action: str, since_us: int, until_us: int) -> Iterator[dict[str, Any]]:
+    """What the entries of one action tell, in order, from `since_us` to before `until_us`."""
+    query = (
+        select(journal.c.detail)
+        .where(journal.c.action == action, journal.c.at_us >= since_us, journal.c.at_us < until_us)
+        .order_by(journal.c.seq)
+    )
+    with conn.execute(query, execution_options={"yield_per": 1000}) as rows:
+        for (detail,) in rows:
+            yield msgspec.json.decode(detail)
+
+
 def entries(
     conn: Connection, *, object: str | None = None, since_us: int = 0, limit: int = 1000, after_seq: int = 0
 ) -> list[JournalEntry]:

@@ -1,0 +1,29 @@
+"""How far a folder was filled from a mailbox elsewhere, kept as a private annotation of the folder (RFC 5464).
+
+Always true here: it moves in the transaction that stores the messages, so that a fetch that was cut, or run again,
+brings each message once.
+"""
+
+from sqlalchemy import Connection, delete, insert, select
+
+from mssante.store.schema import annotation
+from mssante.store.writer import Tx
+
+_PREFIX = "/private/vendor/mssante/fetched/"
+
+
+def last_fetched(conn: Connection, folder_id: int, source: str) -> tuple[int, int]:
+    """(UIDVALIDITY, last UID) of `source`, a name of the folder there; (0, 0) before the first fetch."""
+    query = select(annotation.c.value).where(annotation.c.folder_id == folder_id, annotation.c.name == _PREFIX + source)
+    value = conn.execute(query).scalar()
+    if value is None:
+        return 0, 0
+    uidvalidity, uid = bytes(value).split()
+    return int(uidvalidity), int(uid)
+
+
+def set_fetched(tx: Tx, bal_id: int, folder_id: int, source: str, uidvalidity: int, uid: int) -> None:
+    name = _PREFIX + source
+    tx.conn.execute(delete(annotation).where(annotation.c.folder_id == folder_id, annotation.c.name == name))
+    value = b"%d %d" % (uidvalidity, uid)
+    tx.conn.execute(insert(annotation), {"bal_id": bal_id, "folder_id": folder_id, "name": name, "value": value})
