@@ -118,7 +118,7 @@ def close(tx: Tx, address: Address, motif: str, actor: str, letters: Letters, *,
         bals.want(motif)
         tx.journal(PROPOSED, actor=actor, object=str(address), motif=motif)
         return Closing(False)
-    waiting = [item.id for item in _queued(tx.conn, bal)]
+    waiting = [item.id for item in _queued(tx.conn, bal) if item.state is not QueueState.HELD]
     bals.close(tx, address, motif, actor)
     reporters = [one for one in find_bals(tx.conn, settle(tx, str(address))).values() if one.state in RECEIVING]
     deliver(tx, add_message(tx, letters.holder), [bal.id], accepting=[BalState.CLOSED])
