@@ -429,7 +429,7 @@ class PatientNotices(Section, frozen=True, kw_only=True):
     """Telling citizens on their own e-mail address that they have new mail: not from whom, nor of what."""
 
     host: Annotated[str, doc("The relay that takes these notices, a mail server of the Internet. Empty: none go.")] = ""
-    port: Annotated[int, doc("Its port.", ge=1, le=65535)] = 587
+    port: Annotated[int, doc("Port that the relay listens on.", ge=1, le=65535)] = 587
     tls: Annotated[
         Literal["starttls", "implicit", "off"], doc("How the connection is encrypted. off: on this machine only.")
     ] = "starttls"
