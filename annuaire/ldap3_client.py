@@ -55,7 +55,7 @@ def connected(spec: Ldap, *, read_only: bool = True) -> Any:
         if spec.bind_dn:
             how = {"user": spec.bind_dn, "password": secret_of(spec.password_file), "authentication": ldap3.SIMPLE}
         elif own:
-            how = {"authentication": ldap3.SASL, "sasl_mechanism": ldap3.EXTERNAL}
+            how = {"authentication": ldap3.SASL, "sasl_mechanism": ldap3.EXTERNAL, "sasl_credentials": ""}
         connection = ldap3.Connection(
             server,
             client_strategy=ldap3.SYNC,  # SAFE_SYNC copies every answer, for half of the time
@@ -65,10 +65,17 @@ def connected(spec: Ldap, *, read_only: bool = True) -> Any:
             return_empty_attributes=False,
             **how,
         )
-        connection.bind()
     except LDAPException as error:
+        raise SourceError(f"{spec.url}: {error}") from error
+    try:
+        connection.bind()
+        _accepted(spec.url, connection.result)
+    except (LDAPException, SourceError) as error:
+        if connection.socket is not None:
+            connection.socket.close()  # ldap3 forgets it
+        if isinstance(error, SourceError):
+            raise
         raise SourceError(f"{spec.url}: {error}", again=True) from error
-    _accepted(spec.url, connection.result)
     return connection
 
 

@@ -36,7 +36,10 @@ def running(configuration: str, folder: Path, *, secure: bool = False) -> Iterat
     """A slapd of this slapd.conf, ready to be asked."""
     program = require("slapd", "slapd")
     (folder / "slapd.conf").write_text(configuration)
-    url, ldaps = (f"{scheme}://127.0.0.1:{_free_port()}" for scheme in ("ldap", "ldaps"))
+    # Both at once, so that they differ.
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        url = f"ldap://127.0.0.1:{one.getsockname()[1]}"
+        ldaps = f"ldaps://127.0.0.1:{other.getsockname()[1]}"
     listen = f"{url}/ {ldaps}/" if secure else f"{url}/"
     with subprocess.Popen(
         [program, "-f", str(folder / "slapd.conf"), "-h", listen, "-d", "none"], stderr=subprocess.PIPE, text=True
@@ -115,12 +118,6 @@ def entry(one: Practitioner, **more: str) -> str:
     } | more
     lines = "".join(_attribute(name, value) for name, value in values.items() if value)
     return f"dn: uid={one.address},{BASE}\n{lines}\n"
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _attribute(name: str, value: str) -> str:
