@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mssante.store import Store
+from mssante.store.regulateur import Kind, report
 from tests.mssante.cli.conftest import INS, TRAITS, Operator, Run
 
 
@@ -45,6 +46,70 @@ def test_a_citizens_account(operator: Operator) -> None:
 def test_a_motif_is_needed(operator: Operator) -> None:
     assert operator("regulateur", "clore", operator.bal()).code == 2
     assert operator("regulateur", "clore", "nobody@cabinet.test", "--motif", "x").code == 1
+
+
+def test_signalements_and_facts(operator: Operator, store: Store) -> None:
+    address = operator.bal()
+    operator("patient", "create", INS, *TRAITS)
+    store.write_now(report, address, Kind.JUNK, f"{INS}@patient.mssante.fr", "message 1")
+    store.write_now(report, "x@ailleurs.test", Kind.PHISHING, address, "message 2")
+    assert [
+        (one["account"], one["kind"], one["reporter"]) for one in operator("regulateur", "signalements", "--json").json
+    ] == [(address, "indesirable", f"{INS}@patient.mssante.fr"), ("x@ailleurs.test", "hameconnage", address)]
+    facts = operator("regulateur", "examine", address, "--json").json
+    assert (facts["account"], facts["state"], facts["reporters"]) == (address, "active", 1)
+    assert facts["sent_today"] == {"messages": 0, "recipients": 0, "new_recipients": 0}
+    assert operator("regulateur", "examine", "x@ailleurs.test", "--json").json["state"] is None
+    assert operator("regulateur", "clore", address, "--motif", "x").code == 0
+    assert len(operator("regulateur", "signalements", "--json").json) == 1
+    assert len(operator("regulateur", "signalements", "--all", "--json").json) == 2
+
+
+def test_exceptions(operator: Operator) -> None:
+    address = operator.bal()
+    allow = ("regulateur", "exception", address, "--motif", "alerte", "--most", "500", "--author", "a.regul")
+    assert operator(*allow, "--until", "2099-12-31").code == 0
+    [one] = operator("regulateur", "exceptions", "--json").json
+    assert (one["sender"], one["most"], one["until"], one["author"]) == (
+        address,
+        500,
+        "2100-01-01T00:00:00Z",
+        "regulateur:a.regul",
+    )
+    assert operator("regulateur", "examine", address, "--json").json["exception_most"] == 500
+    assert operator("regulateur", "exception", address, "--motif", "finie", "--end").code == 0
+    assert operator("regulateur", "examine", address, "--json").json["exception_most"] is None
+    assert [act["action"] for act in operator("regulateur", "journal", "--json").json] == [
+        "regulateur.exception",
+        "regulateur.exception_ended",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--until", "2001-01-01"), 1),
+        (("--until", "demain"), 2),
+        ((), 2),
+        (("--end",), 1),
+        (("--until", "2099-12-31", "--most", "0"), 2),
+        (("--until", "2099-12-31", "--author", " a"), 2),
+        (("--until", "2099-12-31", "--author", "a\nb"), 2),
+    ],
+)
+def test_exceptions_refused(operator: Operator, arguments: tuple[str, ...], code: int) -> None:
+    ended = operator("regulateur", "exception", operator.bal(), "--motif", "x", *arguments)
+    assert ended.code == code
+    assert operator("regulateur", "exceptions", "--json").json == []
+
+
+def test_two_persons(operator: Operator) -> None:
+    file = operator.directory / "mssante.toml"
+    file.write_text(file.read_text().replace("#two_persons = false", "two_persons = true"))
+    clore = ("regulateur", "clore", operator.bal(), "--motif", "abus", "--author")
+    assert operator(*clore, "a").out.startswith("proposed")
+    assert operator(*clore, "a").code == 1
+    assert operator(*clore, "b").out.startswith("closed")
 
 
 def test_a_whole_store(operator: Operator, store: Store) -> None:
