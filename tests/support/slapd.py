@@ -51,6 +51,10 @@ def running(configuration: str, folder: Path, *, secure: bool = False) -> Iterat
                 line = process.stderr.readline()
                 assert line, f"slapd does not start: {said}"
                 said += line
+            # It says so a moment before it listens.
+            for where in (url, ldaps) if secure else (url,):
+                while not _listens(int(where.rpartition(":")[2])):
+                    assert process.poll() is None, "slapd has gone"
             yield Slapd(url, ldaps if secure else "", folder, process)
         finally:
             process.terminate()
@@ -118,6 +122,14 @@ def entry(one: Practitioner, **more: str) -> str:
     } | more
     lines = "".join(_attribute(name, value) for name, value in values.items() if value)
     return f"dn: uid={one.address},{BASE}\n{lines}\n"
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def _attribute(name: str, value: str) -> str:
