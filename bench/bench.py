@@ -17,7 +17,7 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-B = "/tmp/mailbench"
+B = os.environ.get("MAILBENCH", "/tmp/mailbench")
 PKI = os.environ.get("MAILBENCH_PKI", B + "/pki")
 RES = B + "/results"
 

@@ -7,17 +7,42 @@ ratios.py PEER.jsonl OWN.jsonl
 import json
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-FIGURES: dict[str, Callable[[Row], float | None]] = {
-    "end to end, msg/s": lambda row: row.get("e2e_msgs_per_s") if row["cmd"] == "e2e" else None,
-    "accepted, msg/s": lambda row: row.get("msgs_per_s") if row["cmd"] == "smtp" else None,
-    "CPU, ms/msg": lambda row: row.get("server_cpu_s_per_1000") if row["cmd"] in ("e2e", "smtp") else None,
-    "250 to EXISTS, ms": lambda row: row.get("250-to-EXISTS", {}).get("p50_ms"),
+OPERATIONS = {
+    "select": "SELECT",
+    "fetchenv": "FETCH 1:* (ENVELOPE)",
+    "fetchall": "FETCH 1:* (FLAGS ENVELOPE BODYSTRUCTURE)",
+    "fetchflags": "FETCH 1:* (UID FLAGS)",
+    "fetchlist": "FETCH of the newest 50",
+    "searchsubj": "SEARCH SUBJECT",
+    "searchbody": "SEARCH BODY",
+    "store": "STORE of one message",
+    "storeall": "STORE 1:*",
+    "fetchbody": "FETCH of one body",
+    "append": "APPEND",
+    "expunge": "EXPUNGE of 100",
 }
+
+
+def figures(row: Row) -> dict[str, float | None]:
+    """What the table shows of one run, by name."""
+    cmd, cpu = row["cmd"], row.get("server_cpu_s_per_1000")
+    if cmd == "imap":
+        times = {f"{label}, p50 ms": row["lat"].get(op, {}).get("p50_ms") for op, label in OPERATIONS.items()}
+        short = row["section"] == "mix"
+        return {"operations/s": row["ops_per_s"], "CPU, ms/operation": cpu} if short else times
+    if cmd == "idle":
+        pushed = row.get("250-to-EXISTS", {}).get("p50_ms")
+        return {"250 to EXISTS, ms": pushed} if pushed else {"memory, KB/connection": row.get("pss_kb_per_conn")}
+    return {
+        "end to end, msg/s": row.get("e2e_msgs_per_s"),
+        "accepted, msg/s": row.get("msgs_per_s") if cmd == "smtp" else None,
+        "CPU, ms/msg": cpu,
+    }
 
 
 def medians(path: str) -> dict[tuple[str, str], float]:
@@ -25,8 +50,7 @@ def medians(path: str) -> dict[tuple[str, str], float]:
     values: dict[tuple[str, str], list[float]] = {}
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        for figure, of in FIGURES.items():
-            value = None if "broken" in row else of(row)
+        for figure, value in ({} if "broken" in row else figures(row)).items():
             if value is not None:
                 values.setdefault((f"{row['section']} {row['case']}", figure), []).append(value)
     return {key: statistics.median(found) for key, found in values.items()}

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The same work for Postfix + Dovecot + OpenDKIM and for this operator, one after the other on this machine, then the ratios.
-#   run.sh [quick|full]     RUNS=3 (medians); root, Debian 12; everything is under /tmp/mailbench and on loopback
+#   run.sh [quick|full|imap]     RUNS=3 (medians); root, Debian 12; everything is under MAILBENCH=/tmp/mailbench and on loopback, here from MAILBENCH_PORT=15500 on
+# imap: short sessions, mailboxes of 10,000 and 100,000 messages, push, 1,000 and 5,000 idle connections (about 15 minutes)
 cd "$(dirname "$0")" || exit 1
 what=${1:-quick}; RUNS=${RUNS:-3}
 command -v cc make >/dev/null && [ -e /usr/include/openssl/ssl.h ] ||
@@ -8,15 +9,23 @@ command -v cc make >/dev/null && [ -e /usr/include/openssl/ssl.h ] ||
 make -s mailload || exit 1
 . peers/common.sh
 export MSSANTE=${MSSANTE:-$PWD/../.venv/bin/mssante}
-case $what in quick) sections="e2e conn push";; full) sections="e2e conn latency mix push";; *) sed -n 3p "$0"; exit 2;; esac
+case $what in quick) sections="e2e conn push";; full) sections="e2e conn latency mix push";; imap) sections="push mix big10k big100k";; *) sed -n 3,4p "$0"; exit 2;; esac
 stamp=$(date +%Y%m%d-%H%M%S); peer=postfix-dovecot-$stamp; own=mssante-$stamp
 
 peers/postfix-dovecot.sh start mdbox || exit 1
+[ "$what" = imap ] && peers/fill-dovecot.sh mdbox
 ./bench.py run "$peer" --cgroup "$CG/mailbench/pd" --pids "$(peers/postfix-dovecot.sh pids)" --drain $B/postfix/spool --runs "$RUNS" $sections
+# Dovecot's idle connections are smallest hibernated; its processes are started anew, as those of the sections before stay.
+[ "$what" = imap ] && for n in 1000 5000; do
+  HIBERNATE=3s peers/postfix-dovecot.sh start mdbox; ./bench.py run "$peer" --pids "$(peers/postfix-dovecot.sh pids)" --runs 1 idle$n
+done
 peers/postfix-dovecot.sh stop
 
 peers/mssante.sh wipe; peers/mssante.sh start || exit 1
-MAILBENCH_PKI=$B/mssante/pki ./bench.py run "$own" --smtp 15500 --imap 15504 --cgroup "$CG/mailbench/mssante" --pids "$(peers/mssante.sh pids)" --runs "$RUNS" $sections
+[ "$what" = imap ] && peers/mssante.sh fill
+own() { MAILBENCH_PKI=$B/mssante/pki ./bench.py run "$own" --smtp $PORT --imap $((PORT + 4)) "$@" --pids "$(peers/mssante.sh pids)"; }
+own --cgroup "$CG/mailbench/mssante" --runs "$RUNS" $sections
+[ "$what" = imap ] && for n in 1000 5000; do peers/mssante.sh stop; peers/mssante.sh start; own --runs 1 idle$n; done
 peers/mssante.sh stop
 
 ./bench.py report "$peer" "$own"

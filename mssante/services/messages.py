@@ -29,8 +29,8 @@ _TOGETHER: Final = 1_048_576
 _BATCH: Final = 800
 """Messages of a batch, and with their contents:"""
 _BATCH_CONTENTS: Final = 32
-_ROOM: Final = 1_048_576
-"""Octets of messages, without contents, from which on a batch is full."""
+_ROOM: Final = 262_144
+"""Octets of cards and headers from which on a batch is full."""
 _MANY: Final = 2000
 """Messages from which on a reading is a walk through the folder, of which nothing is remembered: it would drive out
 what others read again."""
@@ -120,7 +120,7 @@ class Messages:
                 content = self._store.contents.read(message.content, 0, message.card.header_length)
                 message.header = message.prepend + content
             messages.append(message)
-            octets += message.octets
+            octets += len(message.encoded) + len(message.header or b"")
             if room is not None and octets > room:
                 return uid, messages
         return None, messages

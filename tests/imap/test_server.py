@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from imap.connection import Connection
 from imap.settings import ImapSettings
 from mssante.services.messages import Message
 from tests.imap.made import ALICE, BOB, PASSWORD, Line, Operator, letter, make_pki
@@ -256,6 +257,44 @@ async def test_a_slow_reader_holds_no_more_than_its_window(operator: Operator, m
     assert await line.until(b"a1") == [b")", b"a1 OK FETCH completed"]
     await other.close()
     await line.close()
+
+
+async def test_a_slow_reader_of_a_long_list_holds_no_more_than_its_window_and_a_batch(operator: Operator) -> None:
+    part = b'--x\r\nContent-Type: text/plain; charset=utf-8; name="compte rendu.txt"\r\n\r\n1\r\n'
+    head = (
+        letter(1).partition(b"MIME-Version")[0] + b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n"
+    )
+    for _ in range(30):
+        await operator.deliver(head + b"\r\n" + part * 2000 + b"--x--\r\n", ALICE)
+    raw = socket.create_connection(("127.0.0.1", operator.tls))
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    context = operator.pki.client()
+    line = Line(*await asyncio.open_connection(sock=raw, ssl=context, server_hostname="localhost", limit=4096))
+    await line.line()
+    await line.sign_in()
+    await line.command("SELECT INBOX")
+    [asking] = operator.server._connections
+    await line.send(b"a1 FETCH 1:* (ENVELOPE BODYSTRUCTURE)\r\n")
+    await _settled(lambda: asking._paused is not None)
+    other = await Line.connect(operator.tls, context)
+    await other.line()
+    for _ in range(200):
+        await other.command("NOOP")
+    assert _held(asking) < 2 * (ImapSettings().window_octets + 262_144 + 200_000)  # in clear and encrypted
+    received = 0
+    while not (lines := await line.reader.read(65536)).endswith(b"a1 OK FETCH completed\r\n"):
+        received += len(lines)
+    assert received > 30 * 150_000
+    await other.close()
+    await line.close()
+
+
+def _held(connection: Connection) -> int:
+    """Octets that wait for the client in this process: in clear, and encrypted ones."""
+    transport = connection._transport
+    assert isinstance(transport, asyncio.Transport)
+    below = transport._ssl_protocol._transport  # type: ignore[attr-defined]
+    return connection._out_size + transport.get_write_buffer_size() + int(below.get_write_buffer_size())
 
 
 async def test_a_client_that_goes_away_amid_an_answer(operator: Operator) -> None:
