@@ -54,8 +54,8 @@ from smtp_out.connection import Timeouts
 from smtp_out.courier import Courier
 from smtp_out.lanes import CourierSettings
 from smtp_out.routing import Routing
+from tls.asyncio_fit import fit_asyncio
 from tls.certificates import TlsError
-from tls.contexts import slim_ssl_buffers
 from tls.crl import remaining_s
 
 DRAIN_SECONDS = 25.0
@@ -447,7 +447,7 @@ async def _close_server(server: asyncio.Server) -> None:
 def run(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT; the exit code. Errors before ``ready`` are told in one line on stderr."""
     _log_to_stderr()
-    slim_ssl_buffers()
+    fit_asyncio()
     try:
         asyncio.run(_serve(settings))
     except StartFailure as failure:

@@ -16,14 +16,12 @@ Invariants
 
 from __future__ import annotations
 
-import asyncio.sslproto
 import ssl
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -34,9 +32,6 @@ from tls.leniency import Revoked, unchecked
 from tls.names import DNError, dn_of_name
 
 TLS12_SUITES = "ECDHE+AESGCM"
-SSL_BUFFER = 16 * 1024 + 512
-"""Octets read from a socket at once: one whole TLS record (16,384 octets and its envelope). Exactly 16 KB cut every
-full record in two; what is more stays with each connection that once got so much, in OpenSSL's memory BIO."""
 
 _Stamp = tuple[tuple[int, int, int], ...]
 
@@ -290,14 +285,6 @@ class Contexts:
         return context
 
 
-class _OneBuffer(threading.local):
-    """What a thread's loop reads from its sockets into."""
-
-    def __init__(self) -> None:
-        self.octets = bytearray(SSL_BUFFER)
-        self.view = memoryview(self.octets)
-
-
 def https_client(roots: Path | None) -> ssl.SSLContext:
     """Client side towards web servers: chain and host name verified, no certificate shown. None: the roots of this
     machine. Raises TlsError."""
@@ -312,21 +299,3 @@ def https_client(roots: Path | None) -> ssl.SSLContext:
     except (ssl.SSLError, OSError) as fault:
         raise TlsError(f"{roots}: {fault}") from fault
     return context
-
-
-def slim_ssl_buffers() -> None:
-    """Make asyncio read all TLS connections of a thread through one buffer, instead of 256 KB each. Once, before the
-    first connection.
-
-    What was read is passed on before the loop turns to another socket, so that one is enough; what the constructor
-    makes is let go at once. Measured on 3.11, resident memory of an idle connection of another operator / of a user:
-    50 / 29 KB with one record's buffer each, 32 / 9 KB so.
-    """
-    one = _OneBuffer()
-
-    def shared(name: str) -> property:
-        return property(lambda _: getattr(one, name), lambda _, own: None)
-
-    protocol: Any = asyncio.sslproto.SSLProtocol
-    protocol.max_size = SSL_BUFFER
-    protocol._ssl_buffer, protocol._ssl_buffer_view = shared("octets"), shared("view")

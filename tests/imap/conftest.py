@@ -7,12 +7,12 @@ import pytest
 
 from imap.settings import ImapSettings
 from tests.imap.made import ALICE, BOB, Line, Operator, Pki, make_pki
-from tls.contexts import slim_ssl_buffers
+from tls.asyncio_fit import fit_asyncio
 
 
 @pytest.fixture(scope="session")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    slim_ssl_buffers()
+    fit_asyncio()
     return make_pki(tmp_path_factory.mktemp("pki"))
 
 

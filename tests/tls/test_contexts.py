@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-import asyncio
-import asyncio.sslproto
-import os
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 from cryptography.hazmat.primitives.serialization import (
@@ -18,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.tls.conftest import NOW_US, OWN, Pki
 from tls.certificates import TlsError
-from tls.contexts import SSL_BUFFER, Contexts, slim_ssl_buffers
+from tls.contexts import Contexts
 from tls.files import replace_file, write_private
 
 
@@ -155,48 +151,3 @@ def test_policy_of_every_context(pki: Pki) -> None:
     for context in (contexts.mx_server(), contexts.outbound()):
         assert context.verify_mode == ssl.CERT_REQUIRED
         assert context.verify_flags & ssl.VERIFY_CRL_CHECK_CHAIN == ssl.VERIFY_CRL_CHECK_CHAIN
-
-
-@pytest.fixture
-def slim() -> Iterator[None]:
-    protocol: Any = asyncio.sslproto.SSLProtocol
-    before = protocol.max_size
-    slim_ssl_buffers()
-    yield
-    protocol.max_size = before
-    del protocol._ssl_buffer, protocol._ssl_buffer_view
-
-
-@pytest.mark.usefixtures("slim")
-async def test_the_slim_buffer_takes_effect(pki: Pki) -> None:
-    """The attributes are asyncio's own affair; this is how we notice when a new Python renames them."""
-    own, other = pki.side(pki.issue(OWN)), pki.side(pki.issue())
-    received = bytearray()
-    done = asyncio.Event()
-    buffers: list[object] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        protocol = writer.transport._ssl_protocol  # type: ignore[attr-defined]
-        buffers.append(protocol._ssl_buffer)
-        while piece := await reader.read(1 << 20):
-            received.extend(piece)
-        buffers.extend((protocol._ssl_buffer, protocol._ssl_buffer_view.obj))
-        writer.close()
-        done.set()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=own.mx_server())
-    port = server.sockets[0].getsockname()[1]
-    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=other.outbound(), server_hostname="localhost")
-    buffers.append(writer.transport._ssl_protocol._ssl_buffer)  # type: ignore[attr-defined]
-    body = os.urandom(1 << 20)
-    writer.write(body)
-    await writer.drain()
-    writer.close()
-    await writer.wait_closed()
-    await done.wait()
-    server.close()
-    await server.wait_closed()
-    assert len(buffers) == 4
-    assert len({id(each) for each in buffers}) == 1
-    assert len(cast(bytearray, buffers[0])) == SSL_BUFFER
-    assert received == body
