@@ -11,7 +11,7 @@ case ${1:-} in
       "$M" init $D/b --operator Sender --domain sender.mss.test --hostname sender.mss.test --port-base $((P + 50)) --join $D/a || exit 1
       mkdir -p $D/pki; cp $D/a/pki/ca.pem $D/pki/ca.crt; cp $D/b/pki/operator.pem $D/pki/client.crt; cp $D/b/pki/operator.key $D/pki/client.key
       cp $PKI/dkim.key $PKI/dkim.pub.b64 $D/pki/
-      { echo "address,type,finess,nom,prenom,password"; sed 's/$/,ORG,750000002,BENCH,Bench,secret/' $B/users; } > $D/users.csv
+      { echo "address,type,finess,nom,prenom,password"; sed 's/$/,ORG,750000002,BENCH,Bench,secret-of-the-bench/' $B/users; } > $D/users.csv
       "$M" -c $D/a/mssante.toml bal import $D/users.csv || exit 1
       echo 1 > $D/ok
     fi
