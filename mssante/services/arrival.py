@@ -28,7 +28,7 @@ from mssante.mime.authentication_results import without_forged_results
 from mssante.mime.card import Card
 from mssante.mime.dkim import BodyHash, DkimResult, SigningKey, Verifier, auth_results, sign
 from mssante.mime.dkim import Outcome as DkimOutcome
-from mssante.mime.headers import begins_with_continuation, header_facts, header_fields, named_addresses
+from mssante.mime.headers import begins_with_continuation, header_facts, header_fields
 from mssante.mime.notices import MAX_ORIGINAL_HEADER, RecipientReport
 from mssante.mime.reports import MOST_OCTETS, Report, read_report
 from mssante.mime.scanner import DEFAULT_LIMITS, HeaderTooLarge, Scanner
@@ -229,7 +229,7 @@ class Arrival:
             text,
             limits,
             self._denounced,
-            named_addresses(self._header) if self._transaction.facts.patients else (),
+            exchanges.named(self._transaction.facts, self._header),
             intake.notices_every_us,
         )
         if not self._transaction.recipients:

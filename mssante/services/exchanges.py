@@ -10,12 +10,21 @@ from collections.abc import Sequence
 from mssante.domain.address import Address
 from mssante.domain.bal import BalType
 from mssante.domain.exchange import Ending, Guard, after_professional_message, patient_may_write
-from mssante.domain.transaction import HeaderFacts
+from mssante.domain.transaction import HeaderFacts, Transaction
 from mssante.domain.verdict import Refuse, Rule
+from mssante.mime.headers import named_addresses
 from mssante.services.bals import NotAllowed, known_bal
 from mssante.services.transaction import MailTransaction
 from mssante.store import Conn, Tx, patient_notices
-from mssante.store.exchanges import end_thread, introduce, record_exchange, relation, reopen_thread, thread_ended
+from mssante.store.exchanges import (
+    end_introductions,
+    end_thread,
+    introduce,
+    record_exchange,
+    relation,
+    reopen_thread,
+    thread_ended,
+)
 from mssante.store.exchanges import welcome as store_welcome
 from mssante.store.mail import Delivered, store_flags
 
@@ -46,15 +55,34 @@ def judge(conn: Conn, mail: MailTransaction, headers: HeaderFacts) -> Refuse | f
     return frozenset(outside)
 
 
-def follow(tx: Tx, mail: MailTransaction, headers: HeaderFacts, named: Sequence[Address], accepted_as: str) -> None:
-    """The exchanges after a professional's message to patients. `named`: whom it tells the patient to answer, the
-    addresses of To, Cc and Reply-To."""
-    facts = mail.facts
+def named(facts: Transaction, header: bytes) -> tuple[Address, ...]:
+    """Whom a professional's message tells a patient to answer: the addresses of To, Cc and Reply-To; none when the
+    message has nothing to do with patients, which is seen without reading them."""
+    if facts.from_patient or facts.sender is None:
+        return ()
     if not facts.patients:
+        lowered = header.lower()
+        if not any(domain.encode() in lowered for domain in facts.charter.patient_domains):
+            return ()
+    return named_addresses(header)
+
+
+def follow(tx: Tx, mail: MailTransaction, headers: HeaderFacts, named: Sequence[Address], accepted_as: str) -> None:
+    """The exchanges after a professional's message to patients. `named`: as above; a patient among them who got it
+    from his own operator may answer those who got it here."""
+    facts = mail.facts
+    if not facts.patients and not named:
         return
     sender, ends = str(facts.sender), facts.ends(headers)
     thread = [one for one in (*headers.references, headers.message_id) if one]
-    others = [str(one) for one in named if one.domain not in facts.charter.patient_domains and one != facts.sender]
+    citizens = facts.charter.patient_domains
+    others = [one for one in named if one.domain not in citizens and one != facts.sender]
+    for patient in (str(one) for one in named if one.domain in citizens and one not in mail.recipients):
+        if ends is Ending.NOTHING:
+            here = [str(one) for one in others if one in mail.recipients]
+            introduce(tx, here, patient, through=sender, message_id=headers.message_id)
+        elif ends is Ending.EXCHANGE:
+            end_introductions(tx, patient, through=sender)
     for address in facts.patients:
         patient = mail.recipients[address].mailbox
         state = after_professional_message(relation(tx.conn, sender, patient).state, ends)
@@ -64,7 +92,7 @@ def follow(tx: Tx, mail: MailTransaction, headers: HeaderFacts, named: Sequence[
             end_thread(tx, sender, patient, thread, accepted_as)
         elif ends is Ending.NOTHING:
             reopen_thread(tx, sender, patient, thread)
-            introduce(tx, others, patient, through=sender, message_id=headers.message_id)
+            introduce(tx, map(str, others), patient, through=sender, message_id=headers.message_id)
 
 
 def delivered(

@@ -113,7 +113,7 @@ def record_exchange(tx: Tx, professional: str, patient: str, state: ExchangeStat
     else:
         _CHANGE.count(tx.conn, pair | {"new_state": str(state), "new_since": tx.now_us, "new_message": message_id})
     if state is ExchangeState.ENDED:
-        _FORGET_INTRODUCED.count(tx.conn, {"of_patient": pair["of_patient"], "of_through": professional})
+        end_introductions(tx, patient, through=professional)
     tx.hint("exchange")
     return True
 
@@ -128,6 +128,11 @@ def introduce(tx: Tx, professionals: Iterable[str], patient: str, *, through: st
             _INTRODUCE.count(
                 tx.conn, {**row, "sealed_patient": sealed, "since_us": tx.now_us, "message_id": message_id}
             )
+
+
+def end_introductions(tx: Tx, patient: str, *, through: str) -> None:
+    """Those whom a message of `through` named to the patient are no longer introduced by it."""
+    _FORGET_INTRODUCED.count(tx.conn, {"of_patient": tx.keys.locator(patient), "of_through": through})
 
 
 def welcome(tx: Tx, professional: str, first: bool) -> bool:

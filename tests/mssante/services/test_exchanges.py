@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from mssante.domain.address import parse_address
-from mssante.domain.exchange import Ending, Guard
+from mssante.domain.exchange import UNRELATED, Ending, Guard, Relation
 from mssante.domain.ins import ins_key
 from mssante.domain.patient import Authority, Standing
 from mssante.domain.verdict import Accept, Refuse, Rule
@@ -19,7 +19,7 @@ from mssante.services.patients import of_age_us
 from mssante.services.transaction import Caller
 from mssante.store import Conn, NotFound
 from mssante.store.accounts import find_bal
-from mssante.store.exchanges import list_exchanges
+from mssante.store.exchanges import list_exchanges, relation
 from mssante.store.journal import entries
 from mssante.store.mail import entries as in_folder
 from mssante.store.mail import folder_by_name
@@ -76,6 +76,24 @@ async def test_the_patient_answers_all_and_the_address_of_reply_to(cabinet: Cabi
     await cabinet.send(await cabinet.signed_in(), DOCTOR, [PATIENT], mail(DOCTOR, subject="[FIN]"))
     for address, told in ((DOCTOR, Rule.EXCHANGE_ENDED), (COPIED, Rule.EXCHANGE_NOT_OPENED)):
         assert rule(await cabinet.send(patient, PATIENT, [address], mail(PATIENT))) is told
+
+
+async def test_a_patient_of_another_operator_answers_all_of_a_message_that_came_here_in_copy(cabinet: Cabinet) -> None:
+    set_charter(cabinet, patient_domains=frozenset({PATIENTS, "patient.ailleurs.example"}))
+    elsewhere = "255081416802538@patient.ailleurs.example"
+    pair = SECRETARY, elsewhere
+
+    def relation_now() -> Relation:
+        return cabinet.store.read_now(relation, *pair)
+
+    copied = (f"To: Patient <{elsewhere.upper()}>", f"Cc: <{SECRETARY}>")
+    await cabinet.send(cabinet.colleague, COLLEAGUE, [SECRETARY, DOCTOR], mail(COLLEAGUE, *copied))
+    assert relation_now() == Relation(None, introduced=True)
+    assert cabinet.store.read_now(relation, DOCTOR, elsewhere) == UNRELATED  # hidden from the patient
+    await cabinet.send(cabinet.colleague, COLLEAGUE, [SECRETARY], mail(COLLEAGUE, *copied, subject="[FIN]"))
+    assert relation_now() == UNRELATED
+    await cabinet.send(cabinet.colleague, COLLEAGUE, [SECRETARY], mail(COLLEAGUE, f"To: <{SECRETARY}>"))
+    assert relation_now() == UNRELATED
 
 
 async def test_a_delegate_continues_and_ends_the_exchange_of_the_mailbox(cabinet: Cabinet) -> None:
