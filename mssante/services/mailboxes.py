@@ -93,7 +93,8 @@ class Account:
 
     async def at(self, name: str, letters: str) -> tuple[Account, str]:
         """The mailbox that a name of this holder leads to, and the folder's name there. MailboxRefused (NONEXISTENT,
-        NOPERM) for one that is not lent to him, or not with these rights."""
+        NOPERM) for one that is not lent to him, or not with these rights. Nothing of his own is made where the names of
+        others are."""
         if not name.startswith(PREFIX):
             return self, name
         address, _, inner = name.removeprefix(PREFIX).partition("/")
@@ -101,7 +102,9 @@ class Account:
             if access.address == address and inner:
                 access.require(letters)
                 return Account(self._mailboxes, access), inner
-        raise nonexistent()
+        if await told(self._store.read(mail.folder_by_name, self.bal_id, name)) is None:
+            raise nonexistent()
+        return self, name  # one that was brought along from elsewhere
 
     async def listed(self) -> list[tuple[Account, Folder]]:
         """Every folder that the holder may see, with its mailbox: his own first. Those of others have no special use

@@ -13,6 +13,7 @@ from mssante.services.annotations import MAX_VALUE
 from mssante.services.bals import give_right, take_right_back
 from mssante.store import journal
 from mssante.store.accounts import set_quota
+from mssante.store.folders import create_folder
 from tests.imap.made import ALICE, BOB, PASSWORD, Line, Operator, letter
 from tests.imap.test_clients import run
 from tests.support.debian import require
@@ -133,6 +134,13 @@ async def test_the_quota_is_that_of_who_keeps_the_message(
     assert b" OK " in (await line.command(b"APPEND INBOX {%d+}\r\n" % len(whole) + whole))[-1]
     await line.command("SELECT INBOX")
     assert (await line.command(f"MOVE 1 {root}/INBOX"))[-1].startswith(b"t8 NO [OVERQUOTA]")
+
+
+async def test_a_folder_of_that_name_brought_along_stays_within_reach(operator: Operator, alice: Line) -> None:
+    await operator.store.write(create_folder, operator.bals[ALICE], "Partagées/anciens")
+    assert (await alice.command("CREATE Partag&AOk-es/autres"))[-1].startswith(b"t2 NO [NONEXISTENT]")
+    assert (await alice.command("RENAME Partag&AOk-es/anciens Anciens"))[-1] == b"t3 OK RENAME completed"
+    assert (await alice.command("RENAME Anciens Partag&AOk-es/anciens"))[-1].startswith(b"t4 NO [NONEXISTENT]")
 
 
 async def test_a_note_has_a_limit(alice: Line) -> None:
