@@ -12,8 +12,8 @@ from imap.search_keys import Key, ModSeq
 from imap.session import Session
 from imap.sort import Facts, by_references, by_subject, ordered, told
 from imap.values import Sort, Thread
+from mssante.services.messages import Message
 
-_BATCH: Final = 250
 _FEW: Final = 300
 """Messages that are put in order on the loop."""
 
@@ -59,24 +59,21 @@ async def _found(session: Session, key: Key) -> list[int]:
 async def _facts(session: Session, places: Sequence[int]) -> list[Facts]:
     view = session.selected
     facts: list[Facts] = []
-    for start in range(0, len(places), _BATCH):
-        some = places[start : start + _BATCH]
-        ids = [view.listing.message_ids[place] for place in some]
-        for place, found in zip(some, await session.own.load(view.folder_id, view.uids_at(some), ids), strict=True):
-            if found is None:
-                continue
-            message, card = found.message, found.message.card
-            facts.append(
-                Facts(
-                    place,
-                    message.internal_us if card.date_us is None else card.date_us,
-                    message.internal_us,
-                    message.size,
-                    card.subject,
-                    card.message_id,
-                    card.references or ((card.in_reply_to,) if card.in_reply_to else ()),
-                    card.envelope,
-                )
-            )
+    async for batch in session.own.each(view.folder_id, view.listing, places):
+        facts += [_facts_of(place, found.message) for place, found in batch if found is not None]
         await session.wire.breathe()
     return facts
+
+
+def _facts_of(place: int, message: Message) -> Facts:
+    card = message.card
+    return Facts(
+        place,
+        message.internal_us if card.date_us is None else card.date_us,
+        message.internal_us,
+        message.size,
+        card.subject,
+        card.message_id,
+        card.references or ((card.in_reply_to,) if card.in_reply_to else ()),
+        card.envelope,
+    )

@@ -207,17 +207,9 @@ class Account:
         while (batch := await told(anext(batches, None))) is not None:
             yield batch
 
-    async def load(
-        self,
-        folder_id: int,
-        uids: Sequence[int],
-        message_ids: Sequence[int],
-        *,
-        header: bool = False,
-        content: bool = False,
-    ) -> list[Loaded | None]:
+    async def load(self, folder_id: int, uids: Sequence[int], message_ids: Sequence[int]) -> list[Loaded | None]:
         """See `Messages.load`."""
-        return await told(self._mailboxes.messages.load(folder_id, uids, message_ids, header=header, content=content))
+        return await told(self._mailboxes.messages.load(folder_id, uids, message_ids))
 
     async def search(
         self,

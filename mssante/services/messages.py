@@ -66,17 +66,9 @@ class Messages:
             done += len(found)
             yield list(zip(some, found, strict=False))
 
-    async def load(
-        self,
-        folder_id: int,
-        uids: Sequence[int],
-        message_ids: Sequence[int],
-        *,
-        header: bool = False,
-        content: bool = False,
-    ) -> list[Loaded | None]:
+    async def load(self, folder_id: int, uids: Sequence[int], message_ids: Sequence[int]) -> list[Loaded | None]:
         """As `each`, a few hundred at once, ascending."""
-        return await self._load(folder_id, uids, message_ids, header, content, True, None)
+        return await self._load(folder_id, uids, message_ids, False, False, True, None)
 
     async def _load(
         self,

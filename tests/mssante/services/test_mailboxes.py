@@ -69,7 +69,7 @@ async def test_an_appended_message_is_there_and_journalled(account: Account, sto
     opened = await account.open("INBOX", read_only=True)
     assert list(opened.listing.uids) == [1]
     assert opened.listing.flags[0] == SEEN and opened.listing.keywords_of(0) == ("$a",)
-    [loaded] = await account.load(opened.folder.id, [1], opened.listing.message_ids, header=True, content=True)
+    [loaded] = await account.load(opened.folder.id, [1], opened.listing.message_ids, header=True)
     assert loaded is not None and loaded.content == MESSAGE
     assert loaded.message.header == MESSAGE.partition(b"Bonjour")[0]
     assert loaded.message.internal_us == 1_000_000
@@ -153,7 +153,7 @@ async def test_messages_come_in_batches_bounded_in_octets(
 async def test_a_message_erased_while_it_is_read_is_refused(account: Account, arrive: Callable[[bytes], None]) -> None:
     arrive(b"Subject: grand\r\n\r\n" + b"x" * 300_000)
     opened = await account.open("INBOX", read_only=True)
-    [loaded] = await account.load(opened.folder.id, [1], opened.listing.message_ids, content=True)
+    [loaded] = await account.load(opened.folder.id, [1], opened.listing.message_ids)
     assert loaded is not None and loaded.content is None
     await account.store_flags(opened.folder.id, [1], "+", DELETED)
     await account.expunge(opened.folder.id, [1])
