@@ -10,10 +10,8 @@ from mssante.cli.bal_access import (
     AddressArgument,
     certificate,
     change,
-    check_passwords,
     delegate,
     der_of,
-    hashes,
     password,
 )
 from mssante.cli.bal_archive import export, fetch, load
@@ -33,11 +31,11 @@ from mssante.cli.frame import (
     say,
     settings_of,
 )
+from mssante.cli.passwords import hash_of
 
 if TYPE_CHECKING:
     from mssante.cli.bal_entry import Entry
-    from mssante.config import Settings
-    from mssante.store import Tx
+    from mssante.store import Store, Tx
     from mssante.store.accounts import Bal, NewBal
 
 app = typer.Typer(help="The professionals' mailboxes (bal).", no_args_is_help=True)
@@ -88,7 +86,9 @@ def create(
         raise Failure([f"bal create: {fault}" for fault in entry], USAGE)
     if password_stdin:
         entry = entry._replace(password=password_of_stdin())
-    _open(settings, [entry], der)
+    hashed = hash_of(settings, entry.address, entry.password)
+    with open_store(settings) as store:
+        _open(store, [(entry, hashed)], der)
     say(f"{entry.address} opened")
 
 
@@ -104,15 +104,11 @@ def import_(
     password.
     """
     from mssante.cli.bal_entry import read_file
+    from mssante.cli.csv_entries import open_all
 
     settings = settings_of(context)
     lines = read_file(file, settings.operator.domains)
-    _refuse_taken(settings, file, lines)
-    _open(settings, [entry for _, entry in lines])
-    if as_json:
-        details({"opened": len(lines)}, as_json)
-    else:
-        say(f"{len(lines)} opened")
+    open_all(settings, file, lines, _open, lambda entry: f"address: {entry.address} is taken", as_json=as_json)
 
 
 @app.command("list")
@@ -227,33 +223,16 @@ for command in (delegate, password, certificate, load, fetch, export):
     app.command()(command)
 
 
-def _open(settings: "Settings", entries: Sequence["Entry"], der: bytes | None = None) -> None:
+def _open(store: "Store", entries: Sequence[tuple["Entry", str | None]], der: bytes | None = None) -> None:
     from mssante.services.bals import open_bals
     from mssante.services.credentials import bind_certificate
 
     def opened(tx: "Tx") -> None:
-        open_bals(tx, new, actor())
+        open_bals(tx, [_new_bal(entry, hashed) for entry, hashed in entries], actor())
         if der is not None:
-            bind_certificate(tx, entries[0].address, der, actor())
+            bind_certificate(tx, entries[0][0].address, der, actor())
 
-    check_passwords(settings, [(entry.address, entry.password) for entry in entries])
-    hashed = hashes(settings, [entry.password for entry in entries])
-    new = [_new_bal(entry, password_hash) for entry, password_hash in zip(entries, hashed, strict=True)]
-    with open_store(settings) as store:
-        store.write_now(opened)
-
-
-def _refuse_taken(settings: "Settings", file: Path, lines: Sequence[tuple[int, "Entry"]]) -> None:
-    """Before the passwords are hashed, which takes seconds. Raises Failure with every address that is taken."""
-    from mssante.store.accounts import find_bals
-
-    with open_store(settings) as store:
-        taken = store.read_now(find_bals, [entry.address for _, entry in lines])
-    faults = [
-        f"{file}:{line}: address: {entry.address} is taken" for line, entry in lines if str(entry.address) in taken
-    ]
-    if faults:
-        raise Failure([*faults, f"{file}: nothing was imported: correct these lines"])
+    store.write_now(opened)
 
 
 def _new_bal(entry: "Entry", password_hash: str | None) -> "NewBal":

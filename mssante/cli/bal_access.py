@@ -4,7 +4,7 @@ What must always hold: a secret is read from stdin or shown once, by the command
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,7 @@ from mssante.cli.frame import (
     say,
     settings_of,
 )
+from mssante.cli.passwords import hash_of
 
 if TYPE_CHECKING:
     from mssante.config import Settings
@@ -61,8 +62,7 @@ def password(
     if device and (not device.isprintable() or len(device) > 60):
         raise Failure("--device: a name of 60 printable characters at most", USAGE)
     text = password_of_stdin() if password_stdin else _made_up()
-    check_passwords(settings, [(wanted, text)])
-    hashed = str(hashes(settings, [text])[0])
+    hashed = str(hash_of(settings, wanted, text))
     if device:
         change(settings, allow_device, wanted, device, text, hashed)
     else:
@@ -124,30 +124,6 @@ def change(settings: "Settings", step: Callable[..., Any], address: "Address", *
     """One use-case on one mailbox, by the operator."""
     with open_store(settings) as store:
         store.write_now(lambda tx: step(tx, address, *said, actor()))
-
-
-def check_passwords(settings: "Settings", given: "Sequence[tuple[Address, str]]") -> None:
-    """Raises Failure for every password that is too weak for its mailbox; "" is none."""
-    from mssante.services.passwords import weakness
-
-    faults = [
-        f"password of {address}: {fault}"
-        for address, text in given
-        if text and (fault := weakness(text, min_length=settings.passwords.min_length, address=str(address)))
-    ]
-    if faults:
-        raise Failure(faults)
-
-
-def hashes(settings: "Settings", passwords: Sequence[str]) -> list[str | None]:
-    """The argon2 hash of each password, None for "". Two at a time, as argon2 lets the other cores go."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from mssante.services.passwords import PasswordCost, Passwords
-
-    hasher = Passwords(PasswordCost(settings.passwords.memory_kib, settings.passwords.passes))
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda text: hasher.hash(text) if text else None, passwords))
 
 
 def der_of(file: Path) -> bytes:

@@ -7,18 +7,61 @@ there is none; the file is read line by line, what is kept is the entries.
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from mssante.cli.frame import REFUSED, USAGE, Failure
+from mssante.cli.frame import REFUSED, USAGE, Failure, details, open_store, say
+from mssante.cli.passwords import fault_of, hashes
 from mssante.domain.address import Address
 
+if TYPE_CHECKING:
+    from mssante.config import Settings
+    from mssante.store import Store
 
-class _Addressed(Protocol):
+
+class _ToOpen(Protocol):
     @property
     def address(self) -> Address: ...
 
+    @property
+    def password(self) -> str: ...
 
-Entry = TypeVar("Entry", bound=_Addressed)
+
+Entry = TypeVar("Entry", bound=_ToOpen)
+
+
+def open_all(
+    settings: "Settings",
+    file: Path,
+    entries: Sequence[tuple[int, Entry]],
+    register: "Callable[[Store, Sequence[tuple[Entry, str | None]]], object]",
+    taken: Callable[[Entry], str],
+    *,
+    as_json: bool,
+) -> None:
+    """Opens what a file describes and tells how many: `register` gets each entry with the hash of its password. Raises
+    Failure with every weak password and, in the words of `taken`, every address that has a mailbox, before the
+    passwords are hashed, which takes seconds."""
+    from mssante.store.accounts import find_bals
+
+    with open_store(settings) as store:
+        known = store.read_now(find_bals, [entry.address for _, entry in entries])
+        faults = [
+            f"{file}:{line}: {fault}"
+            for line, entry in entries
+            for fault in (
+                fault_of(settings, entry.address, entry.password),
+                taken(entry) if str(entry.address) in known else None,
+            )
+            if fault
+        ]
+        if faults:
+            raise Failure([*faults, f"{file}: nothing was imported: correct these lines"])
+        hashed = hashes(settings, [entry.password for _, entry in entries])
+        register(store, [(entry, hash_) for (_, entry), hash_ in zip(entries, hashed, strict=True)])
+    if as_json:
+        details({"opened": len(entries)}, as_json)
+    else:
+        say(f"{len(entries)} opened")
 
 
 def read_entries(

@@ -58,6 +58,7 @@ def create(
     password_stdin: PasswordStdin = False,
 ) -> None:
     """Open the citizen's mailbox INS@<citizens' domain>, a child's as well as an adult's."""
+    from mssante.cli.passwords import hash_of
     from mssante.cli.patient_entry import Entry, read_patient
     from mssante.domain.clock import SystemClock
     from mssante.store import AlreadyExists
@@ -70,9 +71,10 @@ def create(
         raise Failure([f"patient create: {_option(fault)}" for fault in entry], USAGE)
     if password_stdin:
         entry = entry._replace(password=password_of_stdin())
+    hashed = hash_of(settings, entry.address, entry.password)
     with open_store(settings) as store:
         try:
-            _register(settings, store, [entry])
+            _register(store, [(entry, hashed)])
         except AlreadyExists:
             raise Failure("a mailbox for this INS exists already: see mssante patient show") from None
     say("the citizen's mailbox is opened")
@@ -88,21 +90,14 @@ def import_(
 
     Columns: ins, nom, prenoms, naissance, sexe, lieu, autorite, opposition (oui or non), notify, password.
     """
-    from mssante.cli.csv_entries import read_entries
+    from mssante.cli.csv_entries import open_all, read_entries
     from mssante.cli.patient_entry import COLUMNS, REQUIRED, read_patient
     from mssante.domain.clock import SystemClock
 
     settings = settings_of(context)
     domain, now_us = _domain(settings), SystemClock().now_us()
     lines = read_entries(file, COLUMNS, REQUIRED, lambda fields: read_patient(fields, domain, now_us))
-    entries = [entry for _, entry in lines]
-    with open_store(settings) as store:
-        _refuse_taken(store, file, lines)
-        _register(settings, store, entries)
-    if as_json:
-        details({"opened": len(entries)}, as_json)
-    else:
-        say(f"{len(entries)} opened")
+    open_all(settings, file, lines, _register, lambda _: "ins: has a mailbox already", as_json=as_json)
 
 
 @app.command("list")
@@ -244,27 +239,11 @@ def _everything(conn: "Conn", address: "Address") -> "tuple[Patient, list[tuple[
     return found, patients.earlier(conn, found.bal.id), patients.parents(conn, found.bal.id)
 
 
-def _refuse_taken(store: "Store", file: Path, lines: "Sequence[tuple[int, Entry]]") -> None:
-    """Before the passwords are hashed, which takes seconds. Raises Failure with every line whose INS is taken."""
-    from mssante.store.accounts import find_bals
-
-    taken = store.read_now(find_bals, [entry.address for _, entry in lines])
-    faults = [f"{file}:{line}: ins: has a mailbox already" for line, entry in lines if str(entry.address) in taken]
-    if faults:
-        raise Failure([*faults, f"{file}: nothing was imported: correct these lines"])
-
-
-def _register(settings: "Settings", store: "Store", entries: "Sequence[Entry]") -> None:
-    from mssante.cli.bal_access import hashes
+def _register(store: "Store", entries: "Sequence[tuple[Entry, str | None]]") -> None:
     from mssante.services import patients
     from mssante.store.patients import NewPatient
 
-    passwords = [entry.password for entry in entries]
-    hashed = hashes(settings, passwords) if any(passwords) else [None] * len(entries)
-    new = [
-        NewPatient(entry.address, entry.identity, password, entry.standing)
-        for entry, password in zip(entries, hashed, strict=True)
-    ]
+    new = [NewPatient(entry.address, entry.identity, hashed, entry.standing) for entry, hashed in entries]
     store.write_now(patients.register, new, actor())
 
 

@@ -14,7 +14,7 @@ from tests.mssante.cli.conftest import INS, TRAITS, Operator
 
 def test_a_citizens_mailbox(operator: Operator, store: Store) -> None:
     notify = ("--notify", "jeanne@example.org", "--password-stdin")
-    assert operator("patient", "create", INS, *TRAITS, *notify, given="secret\n").code == 0
+    assert operator("patient", "create", INS, *TRAITS, *notify, given="un secret\n").code == 0
     (row,) = operator("patient", "list", "--json").json
     assert row.pop("created").endswith("Z")
     assert row == {
