@@ -4,13 +4,15 @@ What always holds here:
 - a domain that does not exist or takes no mail fails for good, a DNS that does not answer is temporary: never mixed;
 - MX hosts are tried by preference, those of one preference in random order; a domain without MX records but with
   addresses is its own MX; a null MX (RFC 7505) is an answer, not a fault;
-- the addresses of a host are asked for only when the ones before it did not do.
+- the addresses of a host are asked for only when the ones before it did not do;
+- whatever DNS says, a hop has a host name that TLS can say (SNI), and hosts and hops are few.
 
 Routing says nothing about trust: whoever answers at a hop has to show a certificate listed for the domain.
 """
 
 import ipaddress
 import random
+import re
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
@@ -19,6 +21,9 @@ from smtp_out.replies import Reply
 
 MOST_HOPS = 8
 """Addresses tried in one attempt; RFC 5321 §5.1 asks for two at least."""
+MOST_HOSTS = 16
+"""Hosts whose addresses are asked for in one attempt."""
+_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +95,9 @@ class Routing:
             return await self._itself(domain)
         if not any(record.host for record in records):
             raise NoRoute(556, f"5.1.10 The domain {domain} takes no mail")
-        usable = [record for record in records if record.host]
+        usable = [record for record in records if _HOST.fullmatch(record.host)]
         self._shuffle(usable)
-        return sorted(usable, key=lambda record: record.preference)
+        return sorted(usable, key=lambda record: record.preference)[:MOST_HOSTS]
 
     async def _itself(self, domain: str) -> list[Mx]:
         """The implicit MX: a domain with addresses only."""

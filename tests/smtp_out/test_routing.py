@@ -3,9 +3,11 @@
 import pytest
 
 from mssante.services.resolver import Mx, Resolver
-from smtp_out.routing import MOST_HOPS, Hop, NoRoute, Routing
+from smtp_out.routing import MOST_HOPS, MOST_HOSTS, Hop, NoRoute, Routing
 from tests.support.name_server import NameServer, serving
 
+WRONG_HOST = "\\252" * 40 + ".mssante.fr"
+"""DNS can say it; TLS and mail logs cannot."""
 ZONE = {
     ("clinique.mssante.fr", "MX"): [
         "10 mx1.clinique.mssante.fr.",
@@ -21,6 +23,10 @@ ZONE = {
     ("rien.mssante.fr", "TXT"): ['"nothing here"'],
     ("muet.mssante.fr", "MX"): ["0 ."],
     ("perdu.mssante.fr", "MX"): ["10 nulle-part.mssante.fr."],
+    ("tordu.mssante.fr", "MX"): [f"1 {WRONG_HOST}.", "20 mx2.clinique.mssante.fr."],
+    ("tout-tordu.mssante.fr", "MX"): [f"1 {WRONG_HOST}."],
+    ("trop.mssante.fr", "MX"): [f"{n} perdu{n}.mssante.fr." for n in range(1, 30)],
+    (WRONG_HOST, "A"): ["192.0.2.8"],
     ("nombreux.mssante.fr", "MX"): ["10 beaucoup.mssante.fr."],
     ("beaucoup.mssante.fr", "A"): [f"192.0.2.{n}" for n in range(1, 30)],
 }
@@ -74,6 +80,14 @@ async def test_one_host_dns_keeps_silent_about_does_not_matter() -> None:
 
 async def test_addresses_tried_in_one_attempt_are_bounded() -> None:
     assert len(await hops(NameServer(ZONE), "nombreux.mssante.fr")) == MOST_HOPS
+
+
+async def test_hosts_without_a_host_s_name_are_passed_by_and_hosts_are_bounded() -> None:
+    assert await hops(NameServer(ZONE), "tordu.mssante.fr") == [Hop("mx2.clinique.mssante.fr", "192.0.2.2", 25)]
+    server = NameServer(ZONE)
+    assert (await refusal(server, "tout-tordu.mssante.fr")).startswith("451 4.4.4 ")
+    assert (await refusal(server, "trop.mssante.fr")).startswith("451 4.4.4 ")
+    assert len({name for name, kind in server.asked if kind == "A"}) == MOST_HOSTS
 
 
 async def test_static_routes_come_first_and_ask_no_dns() -> None:
