@@ -69,7 +69,8 @@ async def test_an_appended_message_is_there_and_journalled(account: Account, sto
     opened = await account.open("INBOX", read_only=True)
     assert list(opened.listing.uids) == [1]
     assert opened.listing.flags[0] == SEEN and opened.listing.keywords_of(0) == ("$a",)
-    [loaded] = await account.load(opened.folder.id, [1], opened.listing.message_ids, header=True)
+    batches = account.each(opened.folder.id, opened.listing, [0], header=True, content=True)
+    [(_, loaded)] = await anext(batches)
     assert loaded is not None and loaded.content == MESSAGE
     assert loaded.message.header == MESSAGE.partition(b"Bonjour")[0]
     assert loaded.message.internal_us == 1_000_000
