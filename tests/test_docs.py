@@ -52,6 +52,7 @@ def test_every_setting_of_time_or_size_knows_its_unit() -> None:
         "port",
         "at once",
         "recipients",
+        "characters",
         "Passes",
         "(25 in",
         "(587 in",
