@@ -1,7 +1,8 @@
 #!/bin/bash
 # The same work for Postfix + Dovecot + OpenDKIM and for this operator, one after the other on this machine, then the ratios.
-#   run.sh [quick|full|imap]     RUNS=3 (medians); root, Debian 12; everything is under MAILBENCH=/tmp/mailbench and on loopback, here from MAILBENCH_PORT=15500 on
+#   run.sh [quick|full|imap|delivery]     RUNS=3 (medians); root, Debian 12; everything is under MAILBENCH=/tmp/mailbench and on loopback, here from MAILBENCH_PORT=15500 on
 # imap: short sessions, mailboxes of 10,000 and 100,000 messages, push, 1,000 and 5,000 idle connections (about 15 minutes)
+# delivery: mail to other operators beside Postfix, dead destinations, a queue of 100,000, connections that bring nothing
 cd "$(dirname "$0")" || exit 1
 what=${1:-quick}; RUNS=${RUNS:-3}
 command -v cc make >/dev/null && [ -e /usr/include/openssl/ssl.h ] ||
@@ -9,7 +10,8 @@ command -v cc make >/dev/null && [ -e /usr/include/openssl/ssl.h ] ||
 make -s mailload || exit 1
 . peers/common.sh
 export MSSANTE=${MSSANTE:-$PWD/../.venv/bin/mssante}
-case $what in quick) sections="e2e conn push";; full) sections="e2e conn latency mix push";; imap) sections="push mix big10k big100k";; *) sed -n 3,4p "$0"; exit 2;; esac
+[ "$what" = delivery ] && { cd ..; .venv/bin/python bench/delivery.py --peer --runs "$RUNS" kept new dead && .venv/bin/python bench/delivery.py held long report; exit; }
+case $what in quick) sections="e2e conn push";; full) sections="e2e conn latency mix push";; imap) sections="push mix big10k big100k";; *) sed -n 3,5p "$0"; exit 2;; esac
 stamp=$(date +%Y%m%d-%H%M%S); peer=postfix-dovecot-$stamp; own=mssante-$stamp
 
 peers/postfix-dovecot.sh start mdbox || exit 1
