@@ -12,13 +12,14 @@ from imap.server import ImapServer
 from imap.settings import ImapSettings
 from mssante.domain.bal import BalState, BalType
 from mssante.domain.clock import SystemClock
+from mssante.domain.flags import SEEN
 from mssante.mime.scanner import Scanner
 from mssante.services.accounts import Accounts
 from mssante.services.mailboxes import Mailboxes
 from mssante.services.passwords import PasswordCost, Passwords
-from mssante.store import PendingContent, Store, Tx
+from mssante.store import Conn, PendingContent, Store, Tx
 from mssante.store.accounts import NewBal, create_bal, set_state
-from mssante.store.mail import NewMessage, add_message, deliver
+from mssante.store.mail import NewMessage, add_message, deliver, entries, folder_by_name
 from tests.support.clock import FakeClock
 from tls.authority import Authority, Kind, Subject
 from tls.contexts import Contexts
@@ -88,6 +89,10 @@ class Operator:
     async def close_bal(self, address: str) -> None:
         await self.store.write(set_state, self.bals[address], BalState.SUSPENDED, "essai")
 
+    def seen_in(self, address: str, name: str) -> list[tuple[int, bool]]:
+        """(uid, whether it was read) of each message of a folder, as the store has it."""
+        return self.store.read_now(_flags_in, self.bals[address], name)
+
     async def deliver(self, message: bytes, *addresses: str, prepend: bytes = PREPEND) -> None:
         """As if the message had arrived: into the INBOX of each address."""
         writer = self.store.contents.begin()
@@ -99,6 +104,12 @@ class Operator:
         card = scanner.finish().encode()
         bal_ids = [self.bals[address] for address in addresses]
         await self.store.write(_arrive, pending, prepend, card, bal_ids, contents=(pending,))
+
+
+def _flags_in(conn: Conn, bal_id: int, name: str) -> list[tuple[int, bool]]:
+    folder = folder_by_name(conn, bal_id, name)
+    assert folder is not None
+    return [(entry.uid, bool(entry.flags & SEEN)) for entry in entries(conn, folder.id)]
 
 
 def _arrive(tx: Tx, content: PendingContent, prepend: bytes, card: bytes, bal_ids: Sequence[int]) -> None:
