@@ -51,9 +51,7 @@ def search(conn: Conn, asked: str, most: int = 50) -> list[Fiche]:
     for degree, enough in degrees:
         if not words or len(found) >= enough:
             break
-        groups = [degree(conn, word) for word in words]
-        if all(groups):
-            _take(conn, found, copies.matching(conn, groups, CANDIDATES))
+        _take(conn, found, copies.matching(conn, [degree(conn, word) for word in words], CANDIDATES))
     return merged(found.values())[:most]
 
 

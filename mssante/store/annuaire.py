@@ -136,6 +136,8 @@ def by_holder(conn: Connection, holder: str) -> list[Record]:
 def matching(conn: Connection, groups: Sequence[Sequence[str]], most: int) -> list[Record]:
     """At most ``most`` lines that have a word of each group; a word that ends in ``*`` stands for all it begins.
     Words are letters and digits, folded."""
+    if not all(groups):
+        return []
     if conn.dialect.name == "sqlite":
         said = " AND ".join(f"({' OR '.join(_fts_word(word) for word in group)})" for group in groups)
     else:

@@ -3,12 +3,15 @@
 import asyncio
 
 from mssante.domain.address import parse_address
-from mssante.domain.bal import BalState
+from mssante.domain.bal import BalState, BalType
+from mssante.domain.identifiers import luhn_holds
+from mssante.domain.replies import REPLIES, reply_for
 from mssante.domain.transaction import Charter
 from mssante.domain.verdict import Accept, Defer, Refuse, Rule
 from mssante.services.bals import suspend
 from mssante.services.transaction import Caller
-from mssante.store.accounts import find_bal, set_quota, set_state
+from mssante.store import Tx, annuaire
+from mssante.store.accounts import NewBal, create_bals, find_bal, set_quota, set_state
 from tests.mssante.services.conftest import (
     CABINET,
     CLINIQUE,
@@ -143,3 +146,51 @@ async def test_a_watched_session_hears_of_a_suspension_and_of_nothing_else(cabin
     await closed.wait()
     stop()
     assert cabinet.reception.watch(cabinet.colleague, closed.set)() is None
+
+
+async def test_a_professional_is_told_the_real_address_nearest_to_a_wrong_one(cabinet: Cabinet) -> None:
+    names = ("jeanne.durand", "jean.durand", "jeanne.cachee")
+    new = [NewBal(address=f"{name}@{CABINET}", type=BalType.PER, liste_rouge=name == "jeanne.cachee") for name in names]
+    cabinet.store.write_now(create_bals, new)
+
+    async def answered(caller: Caller, sender: str, wrong: str) -> str:
+        transaction = await cabinet.open(caller, sender)
+        verdict = await cabinet.reception.recipient(transaction, parse_address(f"{wrong}@{CABINET}"))
+        assert rule(verdict) is Rule.RECIPIENT_UNKNOWN
+        return str(reply_for(verdict))
+
+    plain = str(REPLIES[Rule.RECIPIENT_UNKNOWN])
+    doctor = await cabinet.signed_in()
+    assert (
+        await answered(doctor, DOCTOR, "jeanne.durnad") == f"{plain} : jeanne.durand@{CABINET}, jean.durand@{CABINET}"
+    )
+    assert await answered(doctor, DOCTOR, "jeanne.cache") == plain
+    assert await answered(doctor, DOCTOR, "zoe") == plain
+    assert await answered(cabinet.colleague, COLLEAGUE, "jeanne.durnad") == plain, "strangers are told nothing"
+
+
+async def test_a_closed_mailbox_of_somebody_who_left_names_the_new_one(cabinet: Cabinet) -> None:
+    rpps = "1000000001" + next(key for key in "0123456789" if luhn_holds("1000000001" + key))
+    new = [NewBal(address=f"{name}@{CABINET}", type=BalType.PER, rpps=rpps) for name in ("old", "own")]
+    old, own = cabinet.store.write_now(create_bals, new)
+    cabinet.store.write_now(set_state, old, BalState.CLOSED, "départ")
+
+    def known(tx: Tx) -> None:
+        annuaire.begin(tx, "test")
+        lines = [annuaire.NewLine(1, "o", "new@hopital.mssante.fr", "PER", f"8{rpps}", b"", ["new"])]
+        annuaire.stage(tx, "test", lines, [], [])
+        annuaire.flip(tx, "test", whole=True, source="test", cursor="", counts=annuaire.counted(tx.conn))
+
+    cabinet.store.write_now(known)
+    doctor = await cabinet.signed_in()
+
+    async def answered(caller: Caller, sender: str) -> str:
+        verdict = await cabinet.reception.recipient(await cabinet.open(caller, sender), parse_address(f"old@{CABINET}"))
+        assert rule(verdict) is Rule.RECIPIENT_CLOSED
+        return str(reply_for(verdict))
+
+    plain = str(REPLIES[Rule.RECIPIENT_CLOSED])
+    assert await answered(doctor, DOCTOR) == f"{plain} : own@{CABINET}, new@hopital.mssante.fr"
+    assert await answered(cabinet.colleague, COLLEAGUE) == plain
+    cabinet.store.write_now(set_state, own, BalState.SUSPENDED, "congés")
+    assert await answered(doctor, DOCTOR) == f"{plain} : new@hopital.mssante.fr"
