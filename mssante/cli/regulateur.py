@@ -82,9 +82,9 @@ def clore(context: typer.Context, address: AddressArgument, motif: Motif, author
 
     settings, wanted = settings_of(context), address_of(address)
     with open_store(settings) as store:
-        contents, letters = regulateur.write_closing(store, wanted, motif, SystemClock().now_us())
+        contents, prepared = regulateur.prepare_closing(store, wanted, motif, SystemClock().now_us())
         close = partial(regulateur.close, two_persons=settings.regulateur.two_persons)
-        done = store.write_now(close, wanted, motif, _actor(author), letters, contents=contents)
+        done = store.write_now(close, wanted, motif, _actor(author), prepared, contents=contents)
     if done.closed:
         say(f"closed: {done.stopped} queued recipients held, {done.told} people told")
     else:
@@ -99,8 +99,8 @@ def rouvrir(context: typer.Context, address: AddressArgument, motif: Motif = "",
 
     wanted = address_of(address)
     with open_store(settings_of(context)) as store:
-        contents, letters = regulateur.write_reopening(store, wanted, SystemClock().now_us())
-        released = store.write_now(regulateur.reopen, wanted, motif, _actor(author), letters, contents=contents)
+        contents, prepared = regulateur.prepare_reopening(store, wanted, SystemClock().now_us())
+        released = store.write_now(regulateur.reopen, wanted, motif, _actor(author), prepared, contents=contents)
     say(f"reopened: {released} queued recipients released")
 
 

@@ -139,7 +139,7 @@ def _of_xml(octets: Iterator[bytes], name: str, *, expected: bool) -> list[Docum
     if not reader.clinical and not expected:
         return []
     if expected and not reader.clinical and not fault:
-        fault = f"no submission set but {reader.root}"
+        fault = "no submission set"
     return [Document(name, frozenset(reader.matricules), fault)]
 
 

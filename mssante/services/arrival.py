@@ -36,7 +36,7 @@ from mssante.services import exchanges
 from mssante.services.accounts import sends_as_now
 from mssante.services.antivirus import PIECE, Antivirus
 from mssante.services.guard import Guard
-from mssante.services.mass import LEAST_TEXT, Watch, one_text_too_many, sending_of, signal_split
+from mssante.services.mass import Watch, is_counted, one_text_too_many, sending_of, signal_split
 from mssante.services.notices import Notices, PreparedNotice, tell
 from mssante.services.reports import record_report
 from mssante.services.resolver import DnsBroken, DnsError, Resolver
@@ -84,7 +84,7 @@ class _Commit:
     notice: PreparedNotice | None
     report: Report | None
     text: bytes
-    """Digest of what the reader reads; empty when it is too short to be counted."""
+    """Digest of what the reader reads; empty when it is not counted."""
     limits: Limits
     denounced: list[tuple[str, str]]
     named: tuple[Address, ...]
@@ -216,7 +216,8 @@ class Arrival:
             return verdict
         message = NewMessage(pending, now_us, prepend, card.encode())
         expires_us = now_us + intake.queue_lifetime_us
-        text = self._text.digest() if card.size - card.header_length >= LEAST_TEXT else b""
+        counted = is_counted(self._transaction, headers, card.size - card.header_length)
+        text = self._text.digest() if counted else b""
         limits = intake.watch.limits
         commit = _Commit(
             self._id,

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 import structlog
 
 from mssante.domain.bal import BalType
+from mssante.domain.exchange import is_fin
 from mssante.domain.mass import Limits
+from mssante.domain.transaction import HeaderFacts
 from mssante.domain.verdict import Refuse, Rule
 from mssante.services.signalement import signal_of_day
 from mssante.services.transaction import MailTransaction
@@ -27,7 +29,9 @@ from mssante.store.regulateur import (
 )
 
 LEAST_TEXT = 64
-"""Octets below which a text is nobody's campaign: a [FIN] without a word, a thank-you."""
+"""Octets below which a text is nobody's campaign: a thank-you."""
+MOST_OF_FIN = 4096
+"""Octets of a [FIN] that says no more than that, with the empty page that a mail program puts in it."""
 FLUSH_S = 1.0
 
 log = structlog.get_logger("mssante.mass")
@@ -40,6 +44,14 @@ def sending_of(mail: MailTransaction) -> Sending | None:
     holder = mail.caller.holder
     bulk = holder is not None and holder.bal_type is BalType.APP
     return Sending(str(mail.sender), tuple(map(str, mail.recipients)), bulk)
+
+
+def is_counted(mail: MailTransaction, headers: HeaderFacts, octets: int) -> bool:
+    """Whether a message of so many octets after its header can be one of many alike. The end of an exchange is not, nor
+    an answer to one person: they say the same to everybody without being the same message."""
+    if octets < LEAST_TEXT or (headers.references and len(mail.recipients) == 1):
+        return False
+    return octets > MOST_OF_FIN or not is_fin(headers.subject, headers.x_mss_mes, mail.facts.charter.fin_exact)
 
 
 def one_text_too_many(tx: Tx, sending: Sending, text: bytes, limits: Limits) -> Refuse | None:

@@ -8,7 +8,7 @@ The functions take a transaction, as those of `bals`, so that a command beside t
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -62,11 +62,13 @@ Merci pour votre vigilance.
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
-    """Ready to be delivered in the transaction: to the holder, to those who reported him."""
+class Prepared:
+    """What is made before the transaction, so that it is short: letters to the holder and to those who reported him,
+    and the account's queued mail so far."""
 
     holder: NewMessage
     reporters: NewMessage | None = None
+    queued: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +81,24 @@ class Closing:
     told: int = 0
 
 
-def write_closing(
+def prepare_closing(
     store: Store, address: Address, motif: str, now_us: int
-) -> tuple[tuple[PendingContent, ...], Letters]:
-    """The letters of `close`, and the contents to name in its write."""
+) -> tuple[tuple[PendingContent, ...], Prepared]:
+    """For `close`, with the contents to name in its write. Raises NotFound."""
+    bal = store.read_now(bals.known_bal, address)
+    queued = store.read_now(lambda conn: [item.id for item in _queued(conn, bal) if item.state is not QueueState.HELD])
     holder, first = _letter(store, address, "Compte clos", _CLOSED.format(address=address, motif=motif), now_us)
-    # The domain of a citizen's address says enough: who reported him need not learn his INS again.
-    reporters, second = _letter(
-        store, address, "Suite de votre signalement", _ANSWERED.format(address=address), now_us, to=""
-    )
-    return (holder, reporters), Letters(first, second)
+    # Who was forwarded a citizen's message need not know his address, hence his INS.
+    name = f"un compte de {address.domain}" if store.keys.is_patient(str(address)) else address
+    text = _ANSWERED.format(address=name)
+    reporters, second = _letter(store, address, "Suite de votre signalement", text, now_us, to="")
+    return (holder, reporters), Prepared(first, second, tuple(queued))
 
 
-def write_reopening(store: Store, address: Address, now_us: int) -> tuple[tuple[PendingContent, ...], Letters]:
-    """The letter of `reopen`, and the content to name in its write."""
+def prepare_reopening(store: Store, address: Address, now_us: int) -> tuple[tuple[PendingContent, ...], Prepared]:
+    """For `reopen`, with the content to name in its write."""
     pending, first = _letter(store, address, "Compte rouvert", _REOPENED.format(address=address), now_us)
-    return (pending,), Letters(first)
+    return (pending,), Prepared(first)
 
 
 def _letter(
@@ -111,19 +115,20 @@ def _letter(
     return packed(store, octets, b"Return-Path: <>\r\n", now_us)
 
 
-def close(tx: Tx, address: Address, motif: str, actor: str, letters: Letters, *, two_persons: bool) -> Closing:
+def close(tx: Tx, address: Address, motif: str, actor: str, prepared: Prepared, *, two_persons: bool) -> Closing:
     """Raises NotFound, NotAllowed (closed already; the second person is the first)."""
     bal = bals.known_bal(tx.conn, address)
     if two_persons and bal.state is not BalState.CLOSED and not _seconded(tx, str(address), actor):
         bals.want(motif)
         tx.journal(PROPOSED, actor=actor, object=str(address), motif=motif)
         return Closing(False)
-    waiting = [item.id for item in _queued(tx.conn, bal) if item.state is not QueueState.HELD]
+    came_since = _queued(tx.conn, bal, max(prepared.queued, default=0))
+    waiting = [*prepared.queued, *(item.id for item in came_since if item.state is not QueueState.HELD)]
     bals.close(tx, address, motif, actor)
     reporters = [one for one in find_bals(tx.conn, settle(tx, str(address))).values() if one.state in RECEIVING]
-    deliver(tx, add_message(tx, letters.holder), [bal.id], accepting=[BalState.CLOSED])
-    if reporters and letters.reporters is not None:
-        deliver(tx, add_message(tx, letters.reporters), [one.id for one in reporters])
+    deliver(tx, add_message(tx, prepared.holder), [bal.id], accepting=[BalState.CLOSED])
+    if reporters and prepared.reporters is not None:
+        deliver(tx, add_message(tx, prepared.reporters), [one.id for one in reporters])
     stopped = hold(tx, waiting, STOPPED) if waiting else 0
     return Closing(True, stopped, 1 + len(reporters))
 
@@ -140,19 +145,18 @@ def _seconded(tx: Tx, address: str, actor: str) -> bool:
     return False
 
 
-def reopen(tx: Tx, address: Address, motif: str, actor: str, letters: Letters) -> int:
+def reopen(tx: Tx, address: Address, motif: str, actor: str, prepared: Prepared) -> int:
     """How many queued recipients are on their way again. Raises NotFound, NotAllowed."""
     bals.reopen_by_regulator(tx, address, motif, actor)
     bal = bals.known_bal(tx.conn, address)
-    deliver(tx, add_message(tx, letters.holder), [bal.id])
+    deliver(tx, add_message(tx, prepared.holder), [bal.id])
     held = [item.id for item in _queued(tx.conn, bal) if item.state is QueueState.HELD and item.last_reply == STOPPED]
     return release(tx, held) if held else 0
 
 
-def _queued(conn: Conn, bal: Bal) -> Iterator[QueueItem]:
-    """The unfinished mail that this account sent, in its own name or in one that it was lent."""
+def _queued(conn: Conn, bal: Bal, after: int = 0) -> Iterator[QueueItem]:
+    """The unfinished mail that this account sent, in its own name or in one that it was lent; that after an item."""
     lent = {one.address for one in lent_to(conn, bal.id)}
-    after = 0
     while items := listing(conn, after_id=after):
         after = items[-1].id
         for item in items:
@@ -216,6 +220,3 @@ def end_exception(tx: Tx, address: Address, motif: str, actor: str) -> None:
         raise NotFound(f"{tx.trace_name(str(address))} has no exception")
     set_exception(tx, str(address), exception.most, exception.motif, exception.author, tx.now_us)
     tx.journal("regulateur.exception_ended", actor=actor, object=str(address), motif=motif)
-
-
-__all__: Sequence[str] = ("Closing", "Letters", "allow", "close", "end_exception", "examine", "reopen")

@@ -68,14 +68,15 @@ def denounced(read: Read, card: Card) -> list[tuple[str, str]]:
     waiting = [card.root]
     while waiting:
         part = waiting.pop()
-        waiting += reversed(part.parts)
-        if part.kind == MESSAGE:
+        if part.kind == MESSAGE:  # what is forwarded within it is not what is reported
             inner = part.parts[0]
             header = read(inner.header_start, min(inner.body_start - inner.header_start, _MOST_TEXT))
             facts = header_facts(header)
             found.update((_plain(text), facts.message_id) for text in facts.authors)
         elif part.kind == LEAF:
             texts.append(part)
+        else:
+            waiting += reversed(part.parts)
     if not found and texts:
         found.update((_plain(text), "") for text in _QUOTED_AUTHOR.findall(_text(read, texts[0])))
     return [(address, reference) for address, reference in found.items() if address][:MOST_AT_ONCE]

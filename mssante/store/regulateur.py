@@ -132,11 +132,11 @@ def record_sendings(tx: Tx, sendings: Sequence[Sending]) -> dict[tuple[str, bool
     senders: dict[tuple[str, bool], list[Sending]] = {}
     for one in sendings:
         senders.setdefault((one.sender, one.bulk), []).append(one)
-    for (sender, bulk), messages in senders.items():
+    for (sender, bulk), messages in sorted(senders.items()):  # in one order in every process: no deadlock
         locator = keys.locator(sender)
         marks = {keys.digest(b"recipient", to.encode())[:_MARK] for one in messages for to in one.recipients}
         values = {"sender": locator, "since_us": tx.now_us}
-        novel = sum(_MEET.count(tx.conn, {**values, "recipient": mark}) for mark in marks)
+        novel = sum(_MEET.count(tx.conn, {**values, "recipient": mark}) for mark in sorted(marks))
         counts = {"messages": len(messages), "recipients": sum(len(one.recipients) for one in messages)}
         ((novel_today[sender, bulk],),) = _ADD_DAY.rows(
             tx.conn, {"sender": locator, "day": day, "novel": novel, **counts}

@@ -61,10 +61,23 @@ async def test_boundaries_and_part_headers_make_no_other_text(cabinet: Cabinet) 
     assert isinstance(await cabinet.send(caller, DOCTOR, [SECRETARY], other), Stored)
 
 
-async def test_words_without_a_text_are_not_counted(cabinet: Cabinet) -> None:
+@pytest.mark.parametrize(
+    ("field", "text", "together"),
+    [("X: y", "Merci !\r\n", 40), ("In-Reply-To: <a@b>", TEXT, 1), ("Subject: [FIN]", "<html>" + " " * 500, 40)],
+)
+async def test_what_says_the_same_to_everybody(cabinet: Cabinet, field: str, text: str, together: int) -> None:
+    cabinet.intake.watch.limits = Limits(same_text=40 if together > 1 else 1)
     caller = await cabinet.signed_in()
+    message = saying(text).replace(b"Subject:", f"{field}\r\nX-Subject:".encode())
     for first in (0, 40):
-        assert isinstance(await cabinet.send(caller, DOCTOR, people(first, first + 40), saying("Merci !\r\n")), Stored)
+        assert isinstance(await cabinet.send(caller, DOCTOR, people(first, first + together), message), Stored)
+
+
+async def test_an_answer_to_many_is_counted(cabinet: Cabinet) -> None:
+    caller = await cabinet.signed_in()
+    message = saying().replace(b"Subject:", b"In-Reply-To: <a@b>\r\nSubject:")
+    assert isinstance(await cabinet.send(caller, DOCTOR, people(0, 40), message), Stored)
+    assert isinstance(await cabinet.send(caller, DOCTOR, people(40, 42), message), Refuse)
 
 
 async def test_an_exception_lifts_the_limit_until_its_end(cabinet: Cabinet) -> None:

@@ -18,17 +18,17 @@ LETTER = b"From: <%b>\r\nMessage-ID: <m@x>\r\n\r\nBonjour.\r\n"
 
 
 async def close(cabinet: Cabinet, actor: str = "regulateur:a", *, two: bool = False, motif: str = "abus") -> object:
-    contents, letters = regulateur.write_closing(cabinet.store, ADDRESS, motif, cabinet.clock.now_us())
+    contents, prepared = regulateur.prepare_closing(cabinet.store, ADDRESS, motif, cabinet.clock.now_us())
 
     def closing(tx):  # type: ignore[no-untyped-def]
-        return regulateur.close(tx, ADDRESS, motif, actor, letters, two_persons=two)
+        return regulateur.close(tx, ADDRESS, motif, actor, prepared, two_persons=two)
 
     return await cabinet.store.write(closing, contents=contents)
 
 
 async def reopen(cabinet: Cabinet) -> int:
-    contents, letters = regulateur.write_reopening(cabinet.store, ADDRESS, cabinet.clock.now_us())
-    return await cabinet.store.write(regulateur.reopen, ADDRESS, "recours", "regulateur:a", letters, contents=contents)
+    contents, prepared = regulateur.prepare_reopening(cabinet.store, ADDRESS, cabinet.clock.now_us())
+    return await cabinet.store.write(regulateur.reopen, ADDRESS, "recours", "regulateur:a", prepared, contents=contents)
 
 
 def states(cabinet: Cabinet) -> list[tuple[str, QueueState]]:
