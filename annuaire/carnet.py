@@ -42,6 +42,10 @@ def feed(job: Feed) -> None:
     base = job.target.base
     connection = connected(job.target, read_only=False)
     try:
+        name, _, value = base.partition(",")[0].partition("=")
+        if name.lower() == "dc":
+            root = {"o": "carnet", "dc": value}
+            write(connection, "add", base, ["organization", "dcObject"], root, allowed=ENTRY_EXISTS)
         for unit in ("annuaire", "comptes"):
             write(connection, "add", f"ou={unit},{base}", "organizationalUnit", allowed=ENTRY_EXISTS)
         for digest in job.removed:
