@@ -35,7 +35,6 @@ from tls.names import DN
 if TYPE_CHECKING:
     from mssante.services.pro_sante_connect import ProSanteConnect
 
-_UNKNOWN = Refuse(Rule.AUTH_REFUSED, "unknown login or wrong password")
 Still = Callable[[Conn], bool]
 
 
@@ -136,7 +135,8 @@ class Accounts:
         opened_by = await self._passwords.verify(tuple(names), login, password, now_us)
         if opened_by is None or bal is None:
             self._throttle.failed(peer, login, now_us)
-            return _UNKNOWN
+            tried = f"wrong password of {self._store.keys.trace_name(bal.address)}" if bal else "unknown login"
+            return Refuse(Rule.AUTH_REFUSED, tried)
         self._throttle.succeeded(peer, login)
         return self._entered(bal, addresses, names[opened_by], partial(_password_holds, bal.id, opened_by))
 
@@ -157,7 +157,8 @@ class Accounts:
 
     async def _by_token(self, proof: sasl.Token, client: Client) -> SignedIn | Refuse | Defer:
         now_us = self._clock.now_us()
-        if self._connect is None or self._tokens.blocked(client.peer, "", now_us):
+        assert self._connect is not None  # or the mechanism would not have been offered
+        if self._tokens.blocked(client.peer, "", now_us):
             return Defer(Rule.AUTH_TOO_MANY, f"too many refused tokens from {client.peer}")
         person = await self._connect.identify(proof.token, now_us)
         if isinstance(person, Refuse):

@@ -2,16 +2,20 @@
 
 import pytest
 
-from mssante.domain.address import parse_address
+from mssante.domain.address import Address, parse_address
 from mssante.domain.bal import BalType
 from mssante.domain.verdict import Defer, Refuse, Rule
 from mssante.services import bals, credentials
 from mssante.services.accounts import Accounts, SignedIn
+from mssante.services.arrival import Stored
 from mssante.services.bals import NotAllowed
 from mssante.services.passwords import Passwords
 from mssante.services.throttle import Throttle, ThrottleLimits
+from mssante.store import Conn
 from mssante.store.accounts import NewBal
 from mssante.store.credentials import Kind
+from mssante.store.folders import Folder, folders
+from mssante.store.verify import verify
 from tests.mssante.services.conftest import CABINET, CHEAP, DOCTOR, PASSWORD, SECRETARY, Cabinet
 
 
@@ -25,7 +29,7 @@ async def test_wrong_password_unknown_address_and_nonsense_get_the_same_answer(c
     for login, password in [(DOCTOR, "x"), (f"personne@{CABINET}", PASSWORD), ("pas une adresse", PASSWORD), ("", "")]:
         refused = await cabinet.accounts.sign_in(login, password, peer="192.0.2.1")
         assert isinstance(refused, Refuse)
-        assert refused == Refuse(Rule.AUTH_REFUSED, "unknown login or wrong password")
+        assert refused.rule is Rule.AUTH_REFUSED
 
 
 async def test_a_mailbox_without_password_opens_to_nobody(cabinet: Cabinet) -> None:
@@ -135,3 +139,25 @@ async def test_a_session_ends_with_the_password_that_opened_it(cabinet: Cabinet)
     assert await cabinet.accounts.may_stay(holder)
     await cabinet.store.write(bals.change_password, parse_address(DOCTOR), Passwords(CHEAP).hash("autre"), "operateur")
     assert not await cabinet.accounts.may_stay(holder)
+
+
+async def test_a_purged_mailbox_holds_nothing_and_others_keep_their_copies(cabinet: Cabinet) -> None:
+    sender = await cabinet.signed_in(SECRETARY)
+    letter = b"From: " + SECRETARY.encode() + b"\r\nSubject: x\r\n\r\nBonjour.\r\n"
+    stored = await cabinet.send(sender, SECRETARY, [DOCTOR, SECRETARY], letter)
+    assert isinstance(stored, Stored)
+    address = parse_address(DOCTOR)
+    await cabinet.store.write(credentials.allow_device, address, "poste", "x", "$argon2id$", "operateur")
+    await cabinet.store.write(bals.close, address, "départ", "operateur")
+    await cabinet.store.write(bals.purge, address, "demande", "operateur")
+    assert cabinet.store.read_now(folders_of, address) == []
+    assert cabinet.store.read_now(credentials.openings, address) == []
+    assert len(cabinet.inbox(SECRETARY)) == 1
+    assert verify(cabinet.store).faults == []
+    for step in (bals.reopen_by_regulator, bals.reopen, bals.purge):
+        with pytest.raises(NotAllowed):
+            await cabinet.store.write(step, address, "x", "regulateur:x")
+
+
+def folders_of(conn: Conn, address: Address) -> list[Folder]:
+    return folders(conn, bals.known_bal(conn, address).id)
