@@ -90,7 +90,10 @@ def ask(settings: Settings, count: int, questions: int) -> None:
         print(server.stdout.readline().strip(), "rss", _rss_mb(server.pid), "MB")
         times: dict[str, list[float]] = {"known": [], "unknown": []}
         pick = random.Random(1)
-        for _ in range(0, questions, SESSION):
+        began = _cpu_s(server.pid)
+        for asked in range(0, questions, SESSION):
+            if asked % (questions // 4) == 0:
+                print(f"after {asked}: rss {_rss_mb(server.pid)} MB")
             with _session(settings) as session:
                 for number in range(SESSION):
                     kind = "unknown" if number % 10 == 0 else "known"
@@ -100,7 +103,8 @@ def ask(settings: Settings, count: int, questions: int) -> None:
             cuts = statistics.quantiles(all_ms, n=1000)
             print(f"{kind}: {len(all_ms)} RCPT, median {statistics.median(all_ms):.2f} ms, 99 % {cuts[989]:.2f}, "
                   f"99.9 % {cuts[998]:.2f}, most {max(all_ms):.2f}")  # fmt: skip
-        print(f"after {questions}: rss", _rss_mb(server.pid), "MB")
+        cpu_ms = (_cpu_s(server.pid) - began) * 1000 / questions
+        print(f"after {questions}: rss {_rss_mb(server.pid)} MB, {cpu_ms:.2f} ms CPU a transaction (MAIL, RCPT, RSET)")
     finally:
         server.terminate()
         server.wait()
@@ -122,6 +126,11 @@ def _rcpt_ms(session: smtplib.SMTP_SSL, settings: Settings, ins: str, expected: 
     assert code == expected, text
     session.rset()
     return taken
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _rss_mb(pid: int) -> int:

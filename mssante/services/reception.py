@@ -229,8 +229,10 @@ class Reception:
         version = self._bals_version
         bal = await self._store.read(find_bal, address)
         # Not remembered when something changed while the question was under way, nor when quota makes it move with
-        # each mail; nor that there is none: another process may open it, and its first mail comes before the hint.
-        if version == self._bals_version and bal is not None and bal.quota_bytes is None:
+        # each mail; nor that there is none or that it takes none: another process may open it, and its first mail comes
+        # before the hint.
+        steady = bal is not None and bal.quota_bytes is None and bal.state is BalState.ACTIVE
+        if version == self._bals_version and bal is not None and steady:
             self._bals[address] = bal
             if len(self._bals) > REMEMBERED_BALS:
                 self._bals.popitem(last=False)
