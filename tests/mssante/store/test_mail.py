@@ -14,6 +14,7 @@ from mssante.store.mail import (
     append,
     claim_recent,
     copy,
+    count_from,
     create_folder,
     delete_folder,
     deliver,
@@ -27,6 +28,7 @@ from mssante.store.mail import (
     move,
     rename_folder,
     rows,
+    saved_dates,
     set_subscribed,
     store_flags,
 )
@@ -315,6 +317,29 @@ def test_recent_messages_are_told_to_one_session_only(store: Store) -> None:
     arrive(store, b"y", [bal_id])
     assert store.write_now(claim_recent, inbox) == 2
     assert store.write_now(claim_recent, inbox) == 3
+
+
+def test_only_what_was_told_is_taken(store: Store) -> None:
+    inbox = inbox_of(store, make_bals(store, "a")[0])
+    for number in range(3):
+        put(store, inbox, b"%d" % number)
+    assert store.write_now(claim_recent, inbox, 3) == 1
+    assert store.write_now(claim_recent, inbox, 2) == 3
+    assert folder(store, inbox).recent_from == 3
+    assert [store.read_now(count_from, inbox, uid) for uid in (1, 3, 4)] == [3, 1, 0]
+
+
+def test_a_copy_has_a_save_date_of_its_own(store: Store, clock: FakeClock) -> None:
+    (bal_id,) = make_bals(store, "a")
+    inbox = inbox_of(store, bal_id)
+    uid = put(store, inbox, b"m")
+    saved_us = clock.now_us()
+    clock.advance(60)
+    target = store.write_now(create_folder, bal_id, "Ailleurs")
+    ((_, copied),) = store.write_now(copy, inbox, [uid], target)
+    arrive(store, b"n", [bal_id])
+    assert store.read_now(saved_dates, inbox, [1, 2, 9]) == {1: saved_us, 2: clock.now_us()}
+    assert store.read_now(saved_dates, target, [copied]) == {copied: clock.now_us()}
 
 
 def test_a_folder_that_is_gone_is_told(store: Store) -> None:
