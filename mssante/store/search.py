@@ -27,7 +27,7 @@ from mssante.store.errors import ContentError
 from mssante.store.messages import MESSAGE_COLUMNS, unseal_facts
 from mssante.store.prepared import Prepared
 from mssante.store.schema import message, search_block, search_part, search_text
-from mssante.store.search_words import UIDS, places, search
+from mssante.store.search_words import LISTS, UIDS, places, search
 
 MADE: Final = 2
 """The form of texts and blocks; raised whenever other texts would be made of the same messages."""
@@ -126,7 +126,8 @@ def parts_of(conn: Connection, block_id: int, sealed_key: bytes) -> Callable[[in
         found = _PART.rows(conn, {"block": block_id, "part": number})
         if not found:
             raise ContentError(f"its part {number} is missing")
-        return _opened(cipher, found[0][0], b"%d" % number)
+        octets = _opened(cipher, found[0][0], b"%d" % number)
+        return zlib.decompress(octets) if number >= LISTS else octets
 
     return part
 
@@ -147,7 +148,7 @@ def kept_texts(conn: Connection, message_ids: Sequence[int], made: int) -> Itera
         except ContentError as fault:
             _log.error("the search text of message %d: %s", message_id, fault)
             continue
-        yield message_id, octets.decode("utf-8", "surrogatepass")
+        yield message_id, zlib.decompress(octets).decode("utf-8", "surrogatepass")
 
 
 _FACTS = Prepared(select(*MESSAGE_COLUMNS).where(message.c.id == bindparam("id")))
@@ -181,15 +182,15 @@ def _octets(contents: Contents, content: ContentRef) -> Callable[[int, int], byt
     return lambda start, end: octets[start:end]
 
 
-def sealed_under(cipher: AESGCM, octets: bytes, context: bytes, level: int = 1) -> bytes:
+def sealed_under(cipher: AESGCM, octets: bytes, context: bytes) -> bytes:
     nonce = os.urandom(_NONCE)
-    return nonce + cipher.encrypt(nonce, zlib.compress(octets, level), context)
+    return nonce + cipher.encrypt(nonce, octets, context)
 
 
 def _opened(cipher: AESGCM, sealed: bytes, context: bytes) -> bytes:
     try:
-        return zlib.decompress(cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], context))
-    except (InvalidTag, ValueError, zlib.error):
+        return cipher.decrypt(sealed[:_NONCE], memoryview(sealed)[_NONCE:], context)
+    except (InvalidTag, ValueError):
         raise ContentError("it was altered") from None
 
 

@@ -13,6 +13,7 @@ Always true here:
 """
 
 import os
+import zlib
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -103,7 +104,7 @@ def _read_some(
     for uid, message_id, wrapped_key, content_id in unread:
         octets = (read_text(conn, contents, message_id, reading) or "").encode("utf-8", "surrogatepass")
         cipher = AESGCM(keys_of(conn).unwrap(wrapped_key, content_id))
-        rows.append((message_id, sealed_under(cipher, octets, text_context(content_id))))
+        rows.append((message_id, sealed_under(cipher, zlib.compress(octets, 1), text_context(content_id))))
         letters += len(octets)
         if letters > _LETTERS:
             return read_uid, uid, rows
@@ -191,7 +192,7 @@ def _put_block(tx: Tx, folder_id: int, made: int, uids: Sequence[int], parts: Ma
             {
                 "block_id": block_id,
                 "part": number,
-                "sealed": sealed_under(cipher, octets, b"%d" % number, level=1 if number >= LISTS else 0),
+                "sealed": sealed_under(cipher, zlib.compress(octets, 1) if number >= LISTS else octets, b"%d" % number),
             }
             for number, octets in parts.items()
         ],

@@ -5,8 +5,9 @@ Always true here:
 - bytes in, bytes out: nothing here knows keys, rows or folders. Texts are those of `mime.text`, folded.
 
 A block has numbered parts: the uids; for each of `FIELDS` a column, one line a message, its values each after a NUL;
-two vocabularies, of headers and of bodies, the words one a line and those of most messages first; and their lists, the
-messages that have each word, `_TOGETHER` words a part: little-endian numbers of 16 bits, or a map of `BLOCK` bits.
+two vocabularies, of headers and of bodies, the words one a line, those of most messages first, a line of `_MARK` after
+each `_TOGETHER`; and their lists, the messages that have each word, `_TOGETHER` words a part: little-endian numbers of
+16 bits, or a map of `BLOCK` bits.
 """
 
 import re
@@ -25,6 +26,8 @@ _MAP: Final = BLOCK // 8
 _TOGETHER: Final = 1024
 _ASKED: Final = 16
 """Words of a text that are looked up: the rest is left to who reads the messages that are left."""
+_MARK: Final = b"\1"
+"""Stands in no word and no header field: lines are counted from the last mark, not from the start."""
 _WORD: Final = re.compile(r"[^\W_]+")
 
 Parts = Callable[[int], bytes]
@@ -50,7 +53,10 @@ def build(uids: list[int], texts: list[str]) -> dict[int, bytes]:
         parts[number] = _lines(column)
     for kind, held in zip((_HEADS, _BODIES), words, strict=True):
         ordered = sorted(held.items(), key=lambda one: -len(one[1]))
-        parts[kind] = _lines([word for word, _ in ordered])
+        vocabulary = [word for word, _ in ordered]
+        for end in range(len(vocabulary) // _TOGETHER, 0, -1):
+            vocabulary.insert(end * _TOGETHER, _MARK.decode())
+        parts[kind] = _lines(vocabulary)
         for chunk in range(-(-len(ordered) // _TOGETHER)):
             lists = [_packed(having) for _, having in ordered[chunk * _TOGETHER : (chunk + 1) * _TOGETHER]]
             sizes = array("H", map(len, lists)).tobytes()
@@ -62,8 +68,8 @@ def numbers(parts: Parts) -> Iterator[int]:
     """The parts that a block must have."""
     yield from range(LISTS)
     for kind in (_HEADS, _BODIES):
-        words = parts(kind).count(b"\n") - 1
-        yield from (_list_part(kind, chunk) for chunk in range(-(-words // _TOGETHER)))
+        lines = parts(kind).count(b"\n") - 1
+        yield from (_list_part(kind, chunk) for chunk in range(-(-lines // (_TOGETHER + 1))))
 
 
 def search(parts: Parts, count: int, wanted: Wanted) -> Found:
@@ -75,7 +81,8 @@ def search(parts: Parts, count: int, wanted: Wanted) -> Found:
             bits |= 1 << place
         return bits, True
     if wanted.field:
-        return _having(parts, _HEADS, f"\n{wanted.field}: ", every) & _having(parts, _HEADS, wanted.text, every), False
+        bits = _having(parts, _HEADS, wanted.text, every)
+        return bits if bits != every else _having(parts, _HEADS, f"\n{wanted.field}: ", every), False
     bits = _having(parts, _BODIES, wanted.text, every)
     if wanted.whole and bits != every:
         bits |= _having(parts, _HEADS, wanted.text, every)
@@ -86,26 +93,26 @@ def _having(parts: Parts, kind: int, text: str, every: int) -> int:
     """The messages that have all words of the text, its first and last perhaps as the end and beginning of longer
     ones; of very many words the longest."""
     patterns = {"\n" * (word.start() > 0) + word[0] + "\n" * (word.end() < len(text)) for word in _WORD.finditer(text)}
-    bits = every
+    bits, words = every, parts(kind) if patterns else b""
     for pattern in sorted(patterns, key=len, reverse=True)[:_ASKED]:
-        bits &= _messages(parts, kind, _lines_with(parts(kind), pattern.encode()), every)
+        bits &= _messages(parts, kind, _lines_with(words, pattern.encode()), every)
         if not bits:
             break
     return bits
 
 
-def _messages(parts: Parts, kind: int, words: Iterator[int], every: int) -> int:
-    """The messages that have any of the words; the words of most messages come first."""
-    bits, chunk = 0, -1
+def _messages(parts: Parts, kind: int, lines: Iterator[int], every: int) -> int:
+    """The messages that have any of the words on these lines; the words of most messages come first."""
+    bits, held = 0, -1
     ends: list[int] = []
     data = memoryview(b"")
-    for number in words:
-        if number // _TOGETHER != chunk:
-            chunk = number // _TOGETHER
+    for line in lines:
+        chunk, place = divmod(line, _TOGETHER + 1)
+        if chunk != held:
+            held = chunk
             data = memoryview(parts(_list_part(kind, chunk)))
             count = int.from_bytes(data[:2], "big")
             ends = list(accumulate(array("H", data[2 : 2 + 2 * count].tobytes()), initial=2 + 2 * count))
-        place = number % _TOGETHER
         bits |= _unpacked(data[ends[place] : ends[place + 1]])
         if bits == every:
             break
@@ -123,10 +130,14 @@ def _lines_with(lines: bytes, pattern: bytes) -> Iterator[int]:
     passed, number = 0, -1
     at = lines.find(pattern)
     while at >= 0:
-        number += lines.count(b"\n", passed, at + own)
+        here = at + own
+        mark = lines.rfind(_MARK, passed, here)
+        if mark >= 0:
+            passed, number = mark, lines.count(_MARK, 0, here) * (_TOGETHER + 1) - 1
+        number += lines.count(b"\n", passed, here)
         yield number
-        passed = at + own
-        after = lines.find(b"\n", passed)
+        passed = here
+        after = lines.find(b"\n", here)
         at = lines.find(pattern, after) if after >= 0 else -1
 
 
@@ -137,10 +148,10 @@ def _list_part(kind: int, chunk: int) -> int:
 def _packed(places: list[int]) -> bytes:
     if len(places) < _MAP // 2:
         return array("H", places).tobytes()
-    bits = 0
+    bits = bytearray(_MAP)
     for place in places:
-        bits |= 1 << place
-    return bits.to_bytes(_MAP, "little")
+        bits[place >> 3] |= 1 << (place & 7)
+    return bytes(bits)
 
 
 def _unpacked(data: memoryview) -> int:
