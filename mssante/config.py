@@ -19,7 +19,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import msgspec
 
 from mssante.domain.address import AddressError, parse_address
-from mssante.settings import PASSWORD_VARIABLE, Dkim, PatientNotices, ProSanteConnect, Section, Settings, Store
+from mssante.sections import Section
+from mssante.settings import PASSWORD_VARIABLE, Dkim, Settings, Store
+from mssante.settings_people import PatientNotices, ProSanteConnect
 
 __all__ = ["ConfigError", "Fault", "Settings", "contradictions", "load", "sample", "sections", "settings_of"]
 

@@ -158,11 +158,11 @@ class Accounts:
     async def _by_token(self, proof: sasl.Token, client: Client) -> SignedIn | Refuse | Defer:
         now_us = self._clock.now_us()
         assert self._connect is not None  # or the mechanism would not have been offered
-        if self._tokens.blocked(client.peer, "", now_us):
+        if self._tokens.blocked(client.peer, "token", now_us):
             return Defer(Rule.AUTH_TOO_MANY, f"too many refused tokens from {client.peer}")
         person = await self._connect.identify(proof.token, now_us)
         if isinstance(person, Refuse):
-            self._tokens.failed(client.peer, "", now_us)
+            self._tokens.failed(client.peer, "token", now_us)
         if isinstance(person, Refuse | Defer):
             return person
         who = f"Pro Sante Connect {person.national}"

@@ -12,7 +12,7 @@ from annuaire.source import Entry, Fault, Ldap, SourceError
 from annuaire.worker import Batch, End, Job, Refused, frames
 from espace_confiance.development import Operator, TrustSpace, create_trust_space
 from mssante.directory import pairs_of
-from mssante.settings import AnnuaireLdap
+from mssante.settings_people import AnnuaireLdap
 from tests.support import slapd
 from tests.support.clock import FakeClock
 from tests.support.practitioners import Practitioner, practitioners

@@ -300,7 +300,8 @@ async def test_the_relay_is_signed_in_to_under_tls(
 def test_the_password_is_read_from_its_file(tmp_path: Path) -> None:
     import msgspec
 
-    from mssante.settings import Operator, PatientNotices, Settings
+    from mssante.settings import Operator, Settings
+    from mssante.settings_people import PatientNotices
     from mssante.trust import relay_of
     from tls.certificates import TlsError
 

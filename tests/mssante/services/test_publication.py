@@ -13,7 +13,7 @@ from mssante.domain.address import parse_address
 from mssante.domain.bal import BalType
 from mssante.services.bals import close, open_bals, suspend
 from mssante.services.publication import Policy, publish, states
-from mssante.settings import Publication
+from mssante.settings_people import Publication
 from mssante.store import Store, Tx
 from mssante.store.accounts import NewBal
 from tests.annuaire.fictive import HOPITAL_FINESS, JEANNE_RPPS
