@@ -1,14 +1,9 @@
 """A fictive extraction: nobody in it exists; RPPS and FINESS numbers are made with their key."""
 
 from annuaire.extraction import COLUMNS
-from mssante.domain.identifiers import luhn_holds
+from tests.support.practitioners import with_luhn as with_luhn
 
 HEADER = "|".join(COLUMNS)
-
-
-def with_luhn(body: str) -> str:
-    """``body`` and its key."""
-    return next(body + key for key in "0123456789" if luhn_holds(body + key))
 
 
 JEANNE_RPPS = with_luhn("1000000001")

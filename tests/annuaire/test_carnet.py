@@ -53,7 +53,7 @@ def book(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def target(running: Slapd, **more: str) -> Ldap:
     (running.folder / "secret").write_text(FEEDER)
     own = {"bind_dn": f"cn=alimentation,{BASE}", "password_file": str(running.folder / "secret")}
-    return Ldap(url=running.url, base=BASE, filter="", attributes={}, **(own | more))
+    return Ldap(url=running.url, base=BASE, filter="", attributes={}, **(own | more))  # type: ignore[arg-type]
 
 
 def lines(folder: Path) -> list[tuple[int, bytes]]:
