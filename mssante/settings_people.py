@@ -27,7 +27,7 @@ class Regulateur(Section, frozen=True, kw_only=True):
         int,
         doc("Recipients never written to before in one day from which a mailbox's past is looked at.", ge=1),
     ] = 100
-    new_recipients_app: Annotated[int, doc("The same of an applicative mailbox (APP).", ge=1)] = 5000
+    new_recipients_app: Annotated[int, doc("The same recipients of an applicative mailbox (APP).", ge=1)] = 5000
     new_recipients_factor: Annotated[
         int, doc("How many times its mean day of the past makes a mailbox's day a signalement.", ge=1)
     ] = 5
@@ -235,7 +235,7 @@ class Carnet(Section, frozen=True, kw_only=True):
 
     url: Annotated[str, doc("ldap://, ldaps:// or ldapi:// of the slapd to feed. Empty: there is none.")] = ""
     base: Annotated[str, doc("Its suffix, as in its configuration.")] = "dc=carnet,dc=mssante"
-    bind_dn: Annotated[str, doc("Who may write there.")] = "cn=alimentation,dc=carnet,dc=mssante"
+    bind_dn: Annotated[str, doc("DN of who may write there, to fill it.")] = "cn=alimentation,dc=carnet,dc=mssante"
     password_file: Annotated[Path | None, doc("File of that password, in its first line.")] = None
     sign_in: Annotated[
         Literal["anonymous", "holders"],
