@@ -10,9 +10,7 @@ import re
 from typing import Final
 
 from imap.responses import string
-from imap.view import View
 from mssante.mime.text import charset_of, content_of, html_text, part_text, text_parts
-from mssante.services.mailboxes import Account
 from mssante.services.messages import Loaded
 
 _LOOK: Final = 16_384
@@ -22,24 +20,18 @@ _PARTS: Final = 20
 _CONTROLS = re.compile(r"[\x00-\x20\x7f\s]+")
 
 
-async def preview(own: Account, view: View, place: int, found: Loaded, *, lazy: bool) -> bytes:
+async def preview(found: Loaded, *, lazy: bool) -> bytes:
     """The preview as a string; empty for a message without text; NIL for a lazy asker when the content would have to
     be read for it (§4)."""
     if lazy and found.content is None:
         return b"NIL"
-    uid = view.listing.uids[place]
-
-    async def octets(start: int, end: int) -> bytes:
-        if found.content is not None:
-            return found.content[start:end]
-        return await own.read(view.folder_id, uid, found.message, start, end - start) if end > start else b""
-
     second = ""
     for part in text_parts(found.message.card.root)[:_PARTS]:
-        kind, encoding = content_of(await octets(part.header_start, min(part.body_start, part.header_start + _LOOK)))
+        header = await found.octets(part.header_start, min(part.body_start, part.header_start + _LOOK))
+        kind, encoding = content_of(header)
         if kind.type.lower() != b"text":
             continue
-        looked_at = await octets(part.body_start, min(part.body_end, part.body_start + _LOOK))
+        looked_at = await found.octets(part.body_start, min(part.body_end, part.body_start + _LOOK))
         text = part_text(looked_at, encoding, charset_of(kind))
         if kind.subtype.lower() == b"html":
             second = second or _line(html_text(text))

@@ -64,11 +64,7 @@ def _plan(items: tuple[Item, ...], uid: bool) -> _Plan:
     for item in items:
         content |= item.kind is Kind.PREVIEW
         if item.section is not None:
-            of_header = (
-                item.kind is Kind.SECTION
-                and not item.section.part
-                and item.section.text in {Text.HEADER, Text.FIELDS, Text.FIELDS_NOT}
-            )
+            of_header = item.kind is Kind.SECTION and not item.section.part and item.section.text in _OF_HEADER
             header |= of_header
             content |= not of_header
     message = any(item.kind not in _OF_VIEW for item in items)
@@ -196,7 +192,7 @@ async def _tell(session: Session, view: View, place: int, found: Loaded, items: 
     message = found.message
     for item in items:
         if item.kind in _BINARY:
-            await octets.check_encoding(session, view, place, found, item)
+            await octets.check_encoding(found, item)
     line = b"* %d FETCH (" % (place + 1)
     for item in items:
         kind = item.kind
@@ -204,7 +200,7 @@ async def _tell(session: Session, view: View, place: int, found: Loaded, items: 
             line += _small(view, place, item)
         elif kind is Kind.SECTION:
             line += item.label
-            chosen = await octets.section(session, view, place, found, item)
+            chosen = await octets.section(found, item)
             if chosen is None:
                 line += b" NIL "
                 continue
@@ -217,11 +213,11 @@ async def _tell(session: Session, view: View, place: int, found: Loaded, items: 
                 else:
                     session.wire.write(line)
                     line = b""
-                    await octets.stream(session, view, place, message, piece)
+                    await octets.stream(session, found, piece)
         elif kind in _BINARY:
-            line = await octets.tell_binary(session, view, place, found, item, line + item.label)
+            line = await octets.tell_binary(session, found, item, line + item.label)
         elif kind is Kind.PREVIEW:
-            line += b"PREVIEW " + await preview(session.own, view, place, found, lazy=item.lazy)
+            line += b"PREVIEW " + await preview(found, lazy=item.lazy)
         else:
             line += _CARDS[kind](message, message.summary)
         line += b" "

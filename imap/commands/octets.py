@@ -13,16 +13,15 @@ from imap.fetch_items import Item, Kind, Section, Text
 from imap.lexer import Refused
 from imap.sections import Piece, Span
 from imap.session import Session
-from imap.view import View
 from mssante.mime.card import LEAF
 from mssante.mime.headers import split_fields
-from mssante.services.messages import CHUNK, Loaded, Message
+from mssante.services.messages import CHUNK, Loaded
 
 _HELD: Final = 262_144
 """Decoded octets that are kept between measuring and sending; what is larger is read twice."""
 
 
-async def section(session: Session, view: View, place: int, found: Loaded, item: Item) -> list[Piece] | None:
+async def section(found: Loaded, item: Item) -> list[Piece] | None:
     """What BODY[...] consists of, None when the message has no such section."""
     if item.section is None:
         return None
@@ -30,42 +29,34 @@ async def section(session: Session, view: View, place: int, found: Loaded, item:
     if whole is None:
         return None
     if item.section.fields:
-        header = b"".join([await octets(session, view, place, found, piece) for piece in whole])
+        header = b"".join([await octets(found, piece) for piece in whole])
         whole = [sections.choose_fields(header, item.section)]
     return sections.cut(whole, item.partial) if item.partial is not None else whole
 
 
-async def octets(session: Session, view: View, place: int, found: Loaded, piece: Piece) -> bytes:
-    if not isinstance(piece, Span):
-        return piece
-    if found.content is not None:
-        return found.content[piece.start : piece.end]
-    uid = view.listing.uids[place]
-    return await session.own.read(view.folder_id, uid, found.message, piece.start, piece.end - piece.start)
+async def octets(found: Loaded, piece: Piece) -> bytes:
+    return await found.octets(*piece) if isinstance(piece, Span) else piece
 
 
-async def stream(session: Session, view: View, place: int, message: Message, span: Span) -> None:
+async def stream(session: Session, found: Loaded, span: Span) -> None:
     """A literal's octets, already announced: from here on nothing else may be written, so a content that is lost in
     the middle ends the connection."""
-    uid = view.listing.uids[place]
     for start in range(span.start, span.end, CHUNK):
-        length = min(CHUNK, span.end - start)
-        chunk = await session.wire.or_cut(session.own.read(view.folder_id, uid, message, start, length))
-        session.wire.write(chunk)
+        session.wire.write(await session.wire.or_cut(found.octets(start, min(start + CHUNK, span.end))))
         await session.wire.flush()
 
 
-async def tell_binary(session: Session, view: View, place: int, found: Loaded, item: Item, line: bytes) -> bytes:
+async def tell_binary(session: Session, found: Loaded, item: Item, line: bytes) -> bytes:
     """BINARY or BINARY.SIZE (RFC 3516 §4.2, §4.3) after what `line` holds already; what is left to be written.
     A literal8 is used only where NUL has to go through. The encoding was found to be known (`check_encoding`)."""
     whole = None if item.section is None else sections.pieces(found.message, item.section)
     if whole is None or item.section is None:
         return line + (b" 0" if item.kind is Kind.BINARY_SIZE else b" NIL")
-    encoding = await session.wire.or_cut(_encoding(session, view, place, found, item.section))
+    encoding = await session.wire.or_cut(_encoding(found, item.section))
     first, count = item.partial or (0, 2**63)
     size, nul, held = 0, False, list[bytes]()
     total = 0
-    chunks = _decoded(session, view, place, found, whole, encoding)
+    chunks = _decoded(found, whole, encoding)
     while (chunk := await session.wire.or_cut(anext(chunks, None))) is not None:
         chosen = chunk[max(0, first - total) : max(0, first + count - total)]
         total += len(chunk)
@@ -80,7 +71,7 @@ async def tell_binary(session: Session, view: View, place: int, found: Loaded, i
         return line + b"".join(held)
     session.wire.write(line)
     at = 0
-    chunks = _decoded(session, view, place, found, whole, encoding)
+    chunks = _decoded(found, whole, encoding)
     while (chunk := await session.wire.or_cut(anext(chunks, None))) is not None:
         session.wire.write(chunk[max(0, first - at) : max(0, first + count - at)])
         at += len(chunk)
@@ -88,31 +79,29 @@ async def tell_binary(session: Session, view: View, place: int, found: Loaded, i
     return b""
 
 
-async def check_encoding(session: Session, view: View, place: int, found: Loaded, item: Item) -> None:
+async def check_encoding(found: Loaded, item: Item) -> None:
     """Refused when a part's transfer encoding is not known (RFC 3516 §4.3): asked before anything of the message is
     written."""
-    if item.section is not None and binary.decoder(await _encoding(session, view, place, found, item.section)) is None:
+    if item.section is not None and binary.decoder(await _encoding(found, item.section)) is None:
         raise Refused("Codage de transfert inconnu", "UNKNOWN-CTE")
 
 
-async def _encoding(session: Session, view: View, place: int, found: Loaded, wanted: Section) -> bytes:
+async def _encoding(found: Loaded, wanted: Section) -> bytes:
     """The transfer encoding of a part; that of what has parts within is none (RFC 2045 §6.4)."""
     card = found.message.card
     part = card.part(wanted.part) if wanted.part else None
     span = card.section(wanted.part, Text.MIME.value) if part is not None and part.kind == LEAF else None
     if span is None:
         return b""
-    header = await octets(session, view, place, found, Span(*span))
+    header = await found.octets(*span)
     fields = split_fields(header, frozenset({b"content-transfer-encoding"}))
     return fields.get(b"content-transfer-encoding", [b""])[0].strip().lower()
 
 
-async def _decoded(
-    session: Session, view: View, place: int, found: Loaded, whole: list[Piece], encoding: bytes
-) -> AsyncIterator[bytes]:
+async def _decoded(found: Loaded, whole: list[Piece], encoding: bytes) -> AsyncIterator[bytes]:
     decoder = binary.decoder(encoding) or binary.Identity()
     for piece in whole:
         for start in range(0, sections.size_of(piece), CHUNK):
             [some] = sections.cut([piece], (start, CHUNK))
-            yield decoder.feed(await octets(session, view, place, found, some))
+            yield decoder.feed(await octets(found, some))
     yield decoder.finish()

@@ -21,7 +21,7 @@ from mssante.services import changes as act
 from mssante.services.annotations import read_notes, set_notes
 from mssante.services.changes import Arrived, Copied
 from mssante.services.listing import Changes, Entry, Listing, Listings
-from mssante.services.messages import Loaded, Message, Messages
+from mssante.services.messages import Loaded, Messages
 from mssante.services.recents import Recents
 from mssante.services.refusals import Cause, MailboxRefused, nonexistent, refused, told
 from mssante.services.searching import Reading, Search
@@ -223,10 +223,6 @@ class Account:
     ) -> Container[int]:
         """See `Search.find`."""
         return await told(self._mailboxes.search.find(folder_id, uids, message_ids, text, field, whole))
-
-    async def read(self, folder_id: int, uid: int, message: Message, start: int, length: int) -> bytes:
-        """Octets of a message's content. MailboxRefused (EXPUNGED) when the message was erased meanwhile."""
-        return await told(self._mailboxes.messages.read(folder_id, uid, message, start, length))
 
     async def store_flags(
         self,

@@ -13,9 +13,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from mssante.services.listing import Listing
+from mssante.services.refusals import told
 from mssante.store import Conn, ContentError, Store
 from mssante.store.columns import Message
 from mssante.store.columns import messages as stored
@@ -36,11 +39,22 @@ _MANY: Final = 2000
 what others read again."""
 
 
-class Loaded(NamedTuple):
+class Loaded(msgspec.Struct, gc=False):
     """A message, and its content when it was asked for and is small."""
 
     message: Message
     content: bytes | None
+    _uid: int
+    _folder_id: int
+    _messages: Messages
+
+    async def octets(self, start: int, end: int) -> bytes:
+        """Octets [start, end) of the content. MailboxRefused (EXPUNGED) when the message was erased meanwhile."""
+        if self.content is not None:
+            return self.content[start:end]
+        if start >= end:
+            return b""
+        return await told(self._messages.read(self._folder_id, self._uid, self.message, start, end - start))
 
 
 class Messages:
@@ -97,10 +111,11 @@ class Messages:
                 if remember:
                     self._remember(message)
         messages = [found.get(message_id) or known.get(message_id) for message_id in message_ids]
-        if not content:
-            return [None if message is None else Loaded(message, None) for message in messages]
-        contents = await self._contents([message for message in messages if message is not None])
-        return [None if message is None else Loaded(message, contents.get(message.id)) for message in messages]
+        contents = await self._contents([message for message in messages if message is not None]) if content else {}
+        return [
+            None if message is None else Loaded(message, contents.get(message.id), uid, folder_id, self)
+            for uid, message in zip(uids, messages, strict=False)
+        ]
 
     def _rows(
         self, conn: Conn, folder_id: int, uids: Sequence[int], header: bool, room: int | None

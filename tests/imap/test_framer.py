@@ -117,14 +117,14 @@ def test_before_login_nothing_streams() -> None:
 @pytest.mark.parametrize(
     ("data", "fault"),
     [
-        (b"a LOGIN {8193}\r\n", Fault(b"a", "Literal too large", "TOOBIG")),
-        (b"a LOGIN {8193+}\r\n", Fault(b"a", "Literal too large", "TOOBIG", fatal=True)),
+        (b"a LOGIN {12289}\r\n", Fault(b"a", "Literal too large", "TOOBIG")),
+        (b"a LOGIN {12289+}\r\n", Fault(b"a", "Literal too large", "TOOBIG", fatal=True)),
         (
-            b"a LOGIN {4000+}\r\n" + b"x" * 4000 + b" {5000+}\r\n",
+            b"a LOGIN {7000+}\r\n" + b"x" * 7000 + b" {6000+}\r\n",
             Fault(b"a", "Literal too large", "TOOBIG", fatal=True),
         ),
-        (b"a " + b"x" * 9000, Fault(b"a", "Command line too long", "TOOBIG", fatal=True)),
-        (b"x" * 9000, Fault(None, "Command line too long", "TOOBIG", fatal=True)),
+        (b"a " + b"x" * 13_000, Fault(b"a", "Command line too long", "TOOBIG", fatal=True)),
+        (b"x" * 13_000, Fault(None, "Command line too long", "TOOBIG", fatal=True)),
     ],
 )
 def test_limits_before_login(data: bytes, fault: Fault) -> None:
@@ -153,7 +153,7 @@ def test_refused_input_has_an_end() -> None:
 
 def test_after_a_fatal_fault_nothing_is_read() -> None:
     framer = Framer(BEFORE_LOGIN)
-    framer.feed(b"a LOGIN {9999+}\r\n")
+    framer.feed(b"a LOGIN {99999+}\r\n")
     assert isinstance(framer.next_event(), Fault)
     framer.feed(b"b NOOP\r\n")
     assert framer.next_event() is None
