@@ -174,7 +174,9 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> TrustSpace:
 
 
 @pytest.mark.filterwarnings("ignore:ssl.match_hostname", "ignore::ResourceWarning")  # ldap3's, in the worker process
-def test_tls_with_a_client_certificate(pki: TrustSpace, library: str) -> None:
+def test_tls_with_a_client_certificate(pki: TrustSpace, library: str, tmp_path: Path) -> None:
+    operator = Operator("Autre Exemple", "mx.autre.test", ("autre.test",), "127.0.0.1", 2500)
+    other = create_trust_space(tmp_path / "other", operator, now_us=FakeClock().now_us())
     tls = f"TLSCACertificateFile {pki.roots}\nTLSCertificateFile {pki.certificate}\nTLSCertificateKeyFile {pki.key}"
     own = {"roots": str(pki.roots), "certificate": str(pki.certificate), "key": str(pki.key)}
     with slapd.directory(map(slapd.entry, PEOPLE), extra=f"{tls}\nTLSVerifyClient demand", secure=True) as running:
@@ -182,4 +184,4 @@ def test_tls_with_a_client_certificate(pki: TrustSpace, library: str) -> None:
         with pytest.raises(SourceError):
             read(spec(running.secure, library, roots=str(pki.roots)))
         with pytest.raises(SourceError):
-            read(spec(running.secure, library, **(own | {"roots": "/etc/ssl/certs/ca-certificates.crt"})))
+            read(spec(running.secure, library, **(own | {"roots": str(other.roots)})))
