@@ -13,6 +13,7 @@ Always true here:
 """
 
 import os
+import time
 import zlib
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -46,7 +47,8 @@ from mssante.store.writer import Tx
 SMALLEST: Final = 64
 """Messages between two blocks from which on they become a block too."""
 _LETTERS: Final = 8 * 1024 * 1024
-"""Letters of text from which on a step takes no more."""
+_SECONDS: Final = 2.0
+"""Letters of text and time from which on a step takes no more."""
 _NO_UID: Final = 2**33
 
 _BEHIND = (
@@ -100,13 +102,13 @@ def _read_some(
         .order_by(entry.c.uid)
         .limit(MESSAGES)
     ).all()
-    rows, letters = [], 0
+    rows, letters, until = [], 0, time.monotonic() + _SECONDS
     for uid, message_id, wrapped_key, content_id in unread:
         octets = (read_text(conn, contents, message_id, reading) or "").encode("utf-8", "surrogatepass")
         cipher = AESGCM(keys_of(conn).unwrap(wrapped_key, content_id))
         rows.append((message_id, sealed_under(cipher, zlib.compress(octets, 1), text_context(content_id))))
         letters += len(octets)
-        if letters > _LETTERS:
+        if letters > _LETTERS or time.monotonic() > until:  # a PDF file may take seconds
             return read_uid, uid, rows
     return read_uid, unread[-1].uid if len(unread) == MESSAGES else uidnext - 1, rows
 
