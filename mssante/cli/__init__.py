@@ -87,6 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     from mssante.config import ConfigError
 
+    given = sys.argv[1:] if arguments is None else arguments
+    if any(0xDC80 <= ord(character) <= 0xDCFF for one in given for character in one):
+        return _told(["an argument is not UTF-8: set the terminal, or LANG, to UTF-8"], USAGE)
     try:
         result: Any = app(args=arguments, prog_name="mssante", standalone_mode=False)
     except Failure as failure:

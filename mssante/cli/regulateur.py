@@ -117,7 +117,7 @@ def exception(
     """Let a sender write one text to more recipients, until a date: a health alert, for example."""
     from mssante.services import regulateur
 
-    wanted, until_us = address_of(address), 0 if end else day_us("--until", until, after=True)
+    wanted, until_us = address_of(address), 0 if end else day_us("--until", until, after=True) - 1
     with open_store(settings_of(context)) as store:
         if end:
             store.write_now(regulateur.end_exception, wanted, motif, _actor(author))

@@ -40,6 +40,8 @@ PROPOSAL_US: Final = 7 * DAY_US
 STOPPED: Final = "compte clos par le régulateur"
 """What `queue show` says of the mail of a closed account, and `reopen` looks for."""
 
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+
 _CLOSED = """Bonjour,
 
 Le régulateur de l'espace de confiance MSSanté a clos votre compte {address}.
@@ -209,7 +211,7 @@ def allow(tx: Tx, address: Address, most: int, until_us: int, motif: str, actor:
     if until_us <= tx.now_us:
         raise bals.NotAllowed("the end of the exception is past: give a later one")
     set_exception(tx, str(address), most, motif, actor, until_us)
-    until = date.fromordinal(date(1970, 1, 1).toordinal() + until_us // DAY_US).isoformat()
+    until = date.fromordinal(_EPOCH + until_us // DAY_US).isoformat()
     tx.journal("regulateur.exception", actor=actor, object=str(address), motif=motif, most=most, until=until)
 
 

@@ -73,7 +73,7 @@ def test_exceptions(operator: Operator) -> None:
     assert (one["sender"], one["most"], one["until"], one["author"]) == (
         address,
         500,
-        "2100-01-01T00:00:00Z",
+        "2099-12-31T23:59:59Z",
         "regulateur:a.regul",
     )
     assert operator("regulateur", "examine", address, "--json").json["exception_most"] == 500
@@ -90,6 +90,7 @@ def test_exceptions(operator: Operator) -> None:
     [
         (("--until", "2001-01-01"), 1),
         (("--until", "demain"), 2),
+        (("--until", "10000-01-01"), 2),
         ((), 2),
         (("--end",), 1),
         (("--until", "2099-12-31", "--most", "0"), 2),
@@ -101,6 +102,13 @@ def test_exceptions_refused(operator: Operator, arguments: tuple[str, ...], code
     ended = operator("regulateur", "exception", operator.bal(), "--motif", "x", *arguments)
     assert ended.code == code
     assert operator("regulateur", "exceptions", "--json").json == []
+
+
+def test_text_that_is_no_unicode_is_refused(operator: Operator) -> None:
+    """As octets of another encoding arrive from a shell."""
+    for command in (("bal", "close"), ("regulateur", "clore")):
+        ended = operator(*command, "a@cabinet.test", "--motif", "cong\udce9")
+        assert (ended.code, len(ended.lines)) == (2, 1)
 
 
 def test_two_persons(operator: Operator) -> None:
