@@ -209,6 +209,15 @@ def reopen(context: typer.Context, ins: InsArgument, motif: Motif) -> None:
     say("the citizen's mailbox is open")
 
 
+@app.command()
+def purge(context: typer.Context, ins: InsArgument, motif: Motif) -> None:
+    """Destroy what a closed mailbox holds, and the citizen's traits; senders are still told why it is closed."""
+    from mssante.services import patients
+
+    _change(context, ins, patients.purge, motif, actor())
+    say("the citizen's mailbox is purged")
+
+
 def _stand(context: typer.Context, ins: str, standing: str, motif: str) -> None:
     from mssante.domain.patient import Standing
     from mssante.services import patients

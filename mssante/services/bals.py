@@ -92,16 +92,19 @@ def purge(tx: Tx, address: Address, motif: str, actor: str) -> None:
     """Destroys what a closed bal holds, the keys of its messages first of all; the tombstone stays, so the address is
     never given to another. Raises NotFound, NotAllowed."""
     want(motif)
-    bal = _professional(tx.conn, address)
+    empty(tx, _professional(tx.conn, address), motif, actor)
+
+
+def empty(tx: Tx, bal: Bal, motif: str, actor: str) -> None:
+    """`purge`, for whichever kind of bal. Raises NotAllowed."""
     if bal.state is not BalState.CLOSED or bal.purged_us is not None:
-        raise NotAllowed(
-            f"{address} is {'purged already' if bal.purged_us else bal.state}: closed mailboxes are purged"
-        )
+        name = tx.trace_name(bal.address)
+        raise NotAllowed(f"{name} is {'purged already' if bal.purged_us else bal.state}: closed mailboxes are purged")
     gone = 0
     for folder in folders(tx.conn, bal.id):
         gone += len(mail.expunge(tx, folder.id, [entry.uid for entry in mail.entries(tx.conn, folder.id)]))
     accounts.entomb(tx, bal.id)
-    tx.journal("bal.purged", actor=actor, object=str(address), motif=motif, messages=gone)
+    tx.journal("bal.purged", actor=actor, object=bal.address, motif=motif, messages=gone)
 
 
 def reopen_by_regulator(tx: Tx, address: Address, motif: str, actor: str) -> None:

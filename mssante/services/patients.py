@@ -12,7 +12,7 @@ from typing import Final
 from mssante.domain.address import Address, parse_address
 from mssante.domain.bal import BalState, may_become
 from mssante.domain.patient import Authority, Standing
-from mssante.services.bals import NotAllowed, closed_by_regulator, known_bal, step, want
+from mssante.services.bals import NotAllowed, closed_by_regulator, empty, known_bal, step, want
 from mssante.store import Conn, NotFound, Tx, patients
 from mssante.store.patients import NewPatient, Patient
 
@@ -65,6 +65,15 @@ def stand(tx: Tx, address: Address, standing: Standing, motif: str, actor: str) 
     patients.set_standing(tx, known.bal.id, standing)
 
 
+def purge(tx: Tx, address: Address, motif: str, actor: str) -> None:
+    """Destroys what a closed mailbox holds, and all that is known of the citizen but his matricules and why he has no
+    mailbox. Raises NotFound, NotAllowed."""
+    want(motif)
+    known = known_patient(tx.conn, address)
+    empty(tx, known.bal, motif, actor)
+    patients.forget(tx, known.bal.id)
+
+
 def change_matricule(tx: Tx, address: Address, new: Address, authority: Authority, motif: str, actor: str) -> None:
     """Mail to the old address still arrives, the exchanges go on. Raises NotFound, NotAllowed, AlreadyExists."""
     want(motif)
@@ -79,6 +88,8 @@ def give_parent(tx: Tx, child: Address, parent: Address, actor: str, remove: boo
     """The parent may open the child's mailbox until the child is of age; with `remove`, no longer. Raises NotFound,
     NotAllowed."""
     minor, adult = known_patient(tx.conn, child), known_patient(tx.conn, parent)
+    if BalState.CLOSED in (minor.bal.state, adult.bal.state) and not remove:
+        raise NotAllowed("one of the two mailboxes is closed")
     until_us = 0 if remove else of_age_us(minor.identity.naissance)
     if not remove:
         if until_us <= tx.now_us:

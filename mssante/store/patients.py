@@ -157,6 +157,16 @@ def earlier(conn: Connection, bal_id: int) -> list[tuple[str, int]]:
     return [(keys.unseal(sealed).decode(), until_us) for sealed, until_us in rows]
 
 
+def forget(tx: Tx, bal_id: int) -> None:
+    """The bal was purged: of a citizen only his matricules and standing are left, that senders be told why."""
+    known = patient(tx.conn, bal_id)
+    if known is not None:
+        blank = Identity(ins=known.identity.ins, nom="", prenoms="", naissance="", sexe="", lieu="")
+        _change(tx, bal_id, sealed_identity=_sealed(tx, bal_id, blank))
+        tx.conn.execute(delete(parent).where((parent.c.child_id == bal_id) | (parent.c.parent_id == bal_id)))
+        patient_notices.stop(tx, bal_id)
+
+
 def set_parent(tx: Tx, child_id: int, parent_id: int, until_us: int) -> bool:
     """The parent may open the child's mailbox until then; at once no more when that is past. True when it changes."""
     gone = tx.conn.execute(delete(parent).where(parent.c.child_id == child_id, parent.c.parent_id == parent_id))

@@ -160,6 +160,11 @@ def test_opposition_death_and_closing_are_told_apart(operator: Operator) -> None
     assert operator("patient", "reopen", ins, "--motif", "erreur").code == 0
     assert operator("patient", "show", ins, "--json").json["state"] == "active"
     assert operator("patient", "reopen", ins, "--motif", "erreur").code == 1
+    assert operator("patient", "purge", ins, "--motif", "delai").code == 1
+    operator("patient", "deces", ins, "--motif", "essai")
+    assert operator("patient", "purge", ins, "--motif", "delai").code == 0
+    assert operator("patient", "purge", ins, "--motif", "delai").code == 1
+    assert [operator("patient", "show", ins, "--json").json[key] for key in ("standing", "nom")] == ["deceased", ""]
     assert operator("patient", "deces", matricule(2), "--motif", "essai").code == 1
 
 

@@ -231,6 +231,21 @@ async def test_what_the_regulator_closed_a_citizen_does_not_reopen(cabinet: Cabi
         await cabinet.store.write(patients.stand, address, Standing.OPEN, "demande", "operateur")
 
 
+async def test_of_a_purged_mailbox_only_the_cause_is_left(cabinet: Cabinet) -> None:
+    mailbox, doctor = await citizen(cabinet), await cabinet.signed_in()
+    address = parse_address(mailbox)
+    await cabinet.store.write(patients.stand, address, Standing.DECEASED, "deces", "operateur")
+    await cabinet.store.write(patients.purge, address, "delai ecoule", "operateur")
+    known = cabinet.store.read_now(patients.known_patient, address)
+    assert (known.identity.ins, known.identity.nom, known.identity.naissance) == (mailbox[:15], "", "")
+    assert rule(await cabinet.send(doctor, DOCTOR, [mailbox], mail(DOCTOR))) is Rule.RECIPIENT_PATIENT_DECEASED
+    with pytest.raises(NotAllowed):
+        await cabinet.store.write(patients.stand, address, Standing.OPEN, "erreur", "operateur")
+    child = parse_address(await citizen(cabinet, 3, naissance="2024-01-01"))
+    with pytest.raises(NotAllowed):
+        await cabinet.store.write(patients.give_parent, child, address, "operateur")
+
+
 async def test_who_is_opposed_from_the_start_may_change_his_mind(cabinet: Cabinet) -> None:
     root = "2790351000003"
     ins = f"{root}{ins_key(root):02d}"

@@ -10,7 +10,7 @@ from mssante.domain.bal import BalState, BalType
 from mssante.domain.exchange import ExchangeState
 from mssante.domain.ins import ins_key
 from mssante.domain.patient import Authority, Standing
-from mssante.store import AlreadyExists, Store, schema
+from mssante.store import AlreadyExists, Store, patient_notices, schema
 from mssante.store.accounts import find_bal, find_bals
 from mssante.store.exchanges import (
     end_thread,
@@ -189,3 +189,33 @@ def test_no_trace_of_a_patient_in_the_files(sqlite_store: Store, tmp_path: Path)
     assert b"ins:" in raw
     for secret in (MATRICULE, matricule(2), "Pâquerette", "Ana Lou", "1979-03-05", "ana@exemple.test"):
         assert secret.encode() not in raw
+
+
+def test_who_is_to_be_told_of_new_mail_and_when(store: Store, clock: FakeClock) -> None:
+    every_us = 3_600_000_000
+    ana, other = opened(store, ANA, msgspec.structs.replace(citizen(2), identity=IDENTITY))
+    (silent,) = opened(store, citizen(3))
+    ids = [ana.bal.id, other.bal.id, silent.bal.id]
+
+    def claimed() -> list[tuple[int, int]]:
+        return sorted(store.write_now(patient_notices.claim, 10, every_us))
+
+    assert store.read_now(patient_notices.next_due_us) is None
+    store.write_now(patient_notices.mail_arrived, ids, every_us)
+    assert store.read_now(patient_notices.next_due_us) == clock.now_us()
+    assert claimed() == [(ana.bal.id, 1), (other.bal.id, 1)]
+    assert claimed() == []
+    clock.advance(1)
+    store.write_now(patient_notices.mail_arrived, [ana.bal.id], every_us)
+    store.write_now(patient_notices.told, ids)
+    # Of what came while the notice was on its way she is told in her next turn; the other is done with.
+    assert store.read_now(patient_notices.next_due_us) == clock.now_us() + every_us - 1_000_000
+    store.write_now(patient_notices.mail_arrived, [other.bal.id], every_us)
+    clock.advance(3598)
+    assert claimed() == []
+    clock.advance(1)
+    assert claimed() == [(ana.bal.id, 1), (other.bal.id, 1)]
+    store.write_now(patient_notices.later, [other.bal.id], clock.now_us() + 60_000_000)
+    store.write_now(patient_notices.told, [ana.bal.id])
+    clock.advance(60)
+    assert claimed() == [(other.bal.id, 2)]
