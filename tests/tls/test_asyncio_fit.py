@@ -18,10 +18,10 @@ from tls.asyncio_fit import SSL_BUFFER, fit_asyncio
 @pytest.fixture
 def fit() -> Iterator[None]:
     protocol: Any = asyncio.sslproto.SSLProtocol
-    before = protocol.max_size, protocol._on_handshake_complete
+    before = protocol.max_size, protocol._on_handshake_complete, protocol.get_buffer
     fit_asyncio()
     yield
-    protocol.max_size, protocol._on_handshake_complete = before
+    protocol.max_size, protocol._on_handshake_complete, protocol.get_buffer = before
     del protocol._ssl_buffer, protocol._ssl_buffer_view
 
 
