@@ -299,9 +299,9 @@ class Imap(Section, frozen=True, kw_only=True):
     idle_timeout_s: Annotated[
         int, doc("Seconds of silence after which a signed-in client is let go (RFC 3501 §5.4: at least 1800).", ge=1)
     ] = 1860
-    connections: Annotated[int, doc("Most connections at once, each port apart.", ge=1)] = 20_000
+    connections: Annotated[int, doc("Most connections at once, on both ports.", ge=1)] = 20_000
     connections_per_ip: Annotated[
-        int, doc("Most connections at once from one address, each port apart: an establishment comes from one.", ge=1)
+        int, doc("Most connections at once from one address, on both ports: an establishment comes from one.", ge=1)
     ] = 10_000
     search: Annotated[
         Literal["folded", "exact"],
