@@ -1,7 +1,7 @@
 #!/bin/bash
 # The same work for Postfix + Dovecot + OpenDKIM and for this operator, one after the other on this machine, then the ratios.
 #   run.sh [quick|full|imap|delivery]     RUNS=3 (medians); root, Debian 12; everything is under MAILBENCH=/tmp/mailbench and on loopback, here from MAILBENCH_PORT=15500 on
-# imap: short sessions, mailboxes of 10,000 and 100,000 messages, push, 1,000 and 5,000 idle connections (about 15 minutes)
+# imap: short sessions, mailboxes of 10,000 and 100,000 messages, push, 1,000 and 5,000 idle connections (about 20 minutes)
 # delivery: mail to other operators beside Postfix, dead destinations, a queue of 100,000, connections that bring nothing
 cd "$(dirname "$0")" || exit 1
 what=${1:-quick}; RUNS=${RUNS:-3}

@@ -25,6 +25,9 @@ case ${1:-} in
     for n in 10 100; do
       python3 "$HERE/mkmaildir.py" $B/src${n}k ${n}000
       "$M" -c $D/a/mssante.toml bal load big${n}k@mss.test --from $B/src${n}k || exit 1
-    done ;;
+    done
+    # The server reads for search what was loaded, once its store is quiet; what is measured comes after that.
+    spent() { awk '{print $14 + $15}' "/proc/$(cat $D/serve.pid)/stat"; }   # hundredths of a second of CPU
+    sleep 65; until u=$(spent); sleep 5; [ $(($(spent) - u)) -lt 25 ]; do :; done; log "loaded and read for search" ;;
   *) sed -n 2,3p "$0"; exit 2 ;;
 esac
