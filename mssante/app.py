@@ -152,6 +152,8 @@ class Operator:
             postmaster=parse_address(settings.postmaster),
         )
         self._annuaire = upkeep_of(settings, self._store, self._clock)
+        await self._annuaire.look()
+        self._closing.append(self._annuaire.stop)
         self._courier = self._make_courier()
         self._closing.append(self._stop_courier)
         try:

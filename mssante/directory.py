@@ -5,6 +5,7 @@ running service do alike.
 """
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from annuaire.publication import FhirPatch, FileDrop, Layout, Way
 from annuaire.source import Extraction, Fhir, Ldap, Spec
@@ -115,6 +116,16 @@ def directory_alarms(settings: Settings, copy: Copy, now_us: int) -> list[Alarm]
     since = f"for {(now_us - copy.checked_us) // HOUR_US} hours" if copy.checked_us else "at all"
     text = f"the source has not been read {since}: {why}: see mssante annuaire status"
     return [Alarm("annuaire", urgent=False, text=text)]
+
+
+def source_of(settings: Settings) -> tuple[str, int] | None:
+    """(host, port) of the source that is read while serving; None when there is none."""
+    spec = spec_of(settings, settings.annuaire.source)
+    if spec is None:
+        return None
+    parts = urlsplit(spec.url)
+    ports = {"http": 80, "https": 443, "ldap": 389, "ldaps": 636}
+    return parts.hostname or "localhost", parts.port or ports.get(parts.scheme, 0)
 
 
 def pairs_of(said: tuple[str, ...]) -> dict[str, str]:

@@ -229,7 +229,7 @@ def _antivirus(settings: "Settings") -> Iterator[Finding]:
 
 
 def _store(settings: "Settings", now_us: int) -> Iterator[Finding]:
-    from mssante.directory import directory_alarms
+    from mssante.directory import directory_alarms, source_of
     from mssante.store import annuaire
     from mssante.store.accounts import delegations, find_bal
     from mssante.store.queue import counts
@@ -249,6 +249,9 @@ def _store(settings: "Settings", now_us: int) -> Iterator[Finding]:
         age_hours = (now_us - copy.checked_us) // 3_600_000_000
         yield Finding(OK, "annuaire", f"{copy.addresses} addresses from {copy.source}, read {age_hours} hours ago")
     yield from map(_told, stale)
+    where = source_of(settings)
+    if where is not None and not _listens(*where):
+        yield Finding(WARN, "annuaire", f"{where[0]}:{where[1]} does not answer: the last good copy serves on")
     if postmaster is None and settings.operator.postmaster:
         yield Finding(FAULT, "postmaster", f"{settings.postmaster} is no mailbox: open it, or correct [operator]")
     elif postmaster is not None and postmaster.password_hash is None and not readers:

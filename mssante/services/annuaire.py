@@ -23,7 +23,7 @@ import msgspec
 
 from annuaire.source import Extraction, Fhir, Ldap, Spec
 from annuaire.worker import Batch, End, Frame, Job, Refused
-from mssante.store import Store, Tx
+from mssante.store import Store, StoreError, Tx
 from mssante.store import annuaire as copies
 from mssante.store.annuaire import Copy, Counts, Fault, NewLine
 
@@ -70,8 +70,8 @@ async def sync(store: Store, spec: Spec, guard: Guard, now_us: int, *, force: bo
     try:
         state = await _Sync(store, spec, owner, state).run(guard, now_us, force=force)
         problem = None
-    except SyncRefused as refusal:
-        problem = str(refusal)
+    except (SyncRefused, StoreError) as error:
+        problem = str(error)
         raise
     finally:
         await asyncio.shield(store.write(copies.release, owner, problem))

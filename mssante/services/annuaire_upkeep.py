@@ -43,37 +43,50 @@ class AnnuaireUpkeep:
         way: Way | None,
         policy: Policy,
         interval_s: int,
+        first_s: float = FIRST_S,
     ) -> None:
         self._store, self._clock = store, clock
         self._spec, self._guard, self._refresh_s = spec, guard, refresh_s
         self._carnet, self._holders = carnet, holders
         self._way, self._policy, self._interval_s = way, policy, interval_s
+        self._first_s = first_s
         self._problems: dict[str, str] = {}
+        self._running: asyncio.Task[None] | None = None
         self.copy = Copy()
         self.failures = 0
 
+    async def look(self) -> None:
+        """Sees the state of the copy. Raises StoreError."""
+        self.copy = await self._store.read(copies.copy)
+
+    async def stop(self) -> None:
+        """Ends what is under way; a reading gives its lease back while there is a store to give it to."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
     async def run(self) -> None:
         """Until cancelled."""
-        self.copy = await self._store.read(copies.copy)
-        if self._carnet is None and self.copy.fed is not None:
-            await self._store.write(copies.fed, None)
+        self._running = asyncio.current_task()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_copy())
             if self._way is not None:
                 tasks.create_task(self._keep_published(self._way))
 
     async def _keep_copy(self) -> None:
-        await asyncio.sleep(FIRST_S)
+        await asyncio.sleep(self._first_s)
         while True:
             if self._spec is not None:
                 await self._read(self._spec)
             try:
-                self.copy = await self._store.read(copies.copy)
+                await self.look()
+                if self._carnet is None and self.copy.fed is not None:
+                    await self._store.write(copies.fed, None)
                 if self._carnet is not None:
                     added = await feed(self._store, self._carnet, holders=self._holders)
                     log.info("address books fed", added=added)
                 self._told_once("address books", "")
-            except (CarnetUnreachable, StoreError) as fault:
+            except (CarnetUnreachable, StoreError, OSError) as fault:
                 self._told_once("address books", str(fault))
             await asyncio.sleep(self._refresh_s)
 
@@ -82,7 +95,7 @@ class AnnuaireUpkeep:
             copy = await sync(self._store, spec, self._guard, self._clock.now_us())
             self._told_once("source", "")
             log.info("annuaire read", added=copy.added, removed=copy.removed, refused=copy.faulty)
-        except (SyncRefused, StoreError) as fault:
+        except (SyncRefused, StoreError, OSError) as fault:
             self.failures += 1
             self._told_once("source", str(fault))
 
