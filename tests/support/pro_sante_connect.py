@@ -116,6 +116,10 @@ def serving(context: ssl.SSLContext, connect: FakeConnect | None = None) -> Iter
             open_sockets.add(self.request)
             super().setup()
 
+        def finish(self) -> None:
+            super().finish()
+            open_sockets.discard(self.request)
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -133,7 +137,7 @@ def serving(context: ssl.SSLContext, connect: FakeConnect | None = None) -> Iter
             pass
 
     class Server(ThreadingHTTPServer):
-        daemon_threads = True
+        daemon_threads = False
 
         def handle_error(self, *_: object) -> None:
             """A client that goes away in the middle is what some tests are about."""
@@ -148,7 +152,7 @@ def serving(context: ssl.SSLContext, connect: FakeConnect | None = None) -> Iter
     finally:
         server.shutdown()
         thread.join()
-        server.server_close()
-        for one in open_sockets:
+        for one in tuple(open_sockets):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+        server.server_close()  # waits for the threads of the connections
