@@ -29,7 +29,7 @@ class Regulateur(Section, frozen=True, kw_only=True):
     ] = 100
     new_recipients_app: Annotated[int, doc("The same recipients of an applicative mailbox (APP).", ge=1)] = 5000
     new_recipients_factor: Annotated[
-        int, doc("How many times its mean day of the past makes a mailbox's day a signalement.", ge=1)
+        int, doc("Times the new recipients of its mean past day that make a mailbox's day a signalement.", ge=1)
     ] = 5
     past_days: Annotated[int, doc("Days of the past that count in that mean.", ge=1, le=365)] = 30
     memory_days: Annotated[

@@ -229,6 +229,35 @@ def test_every_kind_of_professional_may_write_to_a_patient() -> None:
         assert decide_rcpt(said(replace(AS_JEANNE, bal_type=kind), JEANNE), here(INES)) == ACCEPT
 
 
+TWO = here(citizen("1531245007231", "patient.mssante.fr"))
+ABUSE = Recipient(
+    parse_address("signalement@cabinet.example.mssante.fr"), True, True, False, BalState.ACTIVE, reporting=True
+)
+
+
+@pytest.mark.parametrize(
+    ("speaker", "before", "recipient", "charter", "rule"),
+    [
+        (AS_JEANNE, here(INES), TWO, CHARTER, Rule.RECIPIENTS_ONE_USAGER),
+        (AS_JEANNE, here(INES), elsewhere(OMAR), CHARTER, Rule.RECIPIENTS_ONE_USAGER),
+        (AS_JEANNE, here(INES), here(INES), CHARTER, None),
+        (AS_JEANNE, here(INES), here(SECRETARIAT), CHARTER, None),
+        (AS_JEANNE, here(SECRETARIAT), here(INES), CHARTER, None),
+        (AS_JEANNE, here(INES), elsewhere(ROBOT), CHARTER, None),
+        (AS_JEANNE, here(INES), TWO, replace(CHARTER, one_usager=False), None),
+        (LISTED, here(INES), TWO, CHARTER, None),
+        (AS_JEANNE, here(INES), ABUSE, CHARTER, None),
+        (AS_INES, here(JEANNE, exchange=OPEN), ABUSE, CHARTER, None),
+        (AS_INES, here(JEANNE, exchange=OPEN), replace(ABUSE, reporting=False), CHARTER, Rule.EXCHANGE_NOT_OPENED),
+    ],
+)
+def test_one_usager_and_where_abuse_is_reported(
+    speaker: Speaker, before: Recipient, recipient: Recipient, charter: Charter, rule: Rule | None
+) -> None:
+    sender = {AS_JEANNE: JEANNE, AS_INES: INES, LISTED: PAUL}[speaker]
+    assert meant(decide_rcpt(said(speaker, sender, before, charter=charter), recipient)) == rule
+
+
 def test_suspended_mail_is_put_off_when_the_operator_sets_so() -> None:
     charter = replace(CHARTER, suspended_receives=False)
     verdict = decide_rcpt(said(AS_JEANNE, JEANNE, charter=charter), here(SECRETARIAT, BalState.SUSPENDED))

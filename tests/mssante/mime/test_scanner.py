@@ -313,3 +313,46 @@ def test_bare_line_feeds_are_read_too() -> None:
     data = b"Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n--b\nX: y\n\none\n--b\n\ntwo\n--b--\n"
     card = scan(data)
     assert [data[each.body_start : each.body_end] for each in card.root.parts] == [b"one", b"two"]
+
+
+def told(data: bytes, seed: int, longest: int) -> bytes:
+    """The text that a digest is told."""
+    chance, told, position = random.Random(seed), Told(), 0
+    scanner = Scanner(text=told)
+    while position < len(data):
+        step = chance.randint(1, longest)
+        scanner.feed(data[position : position + step])
+        position += step
+    scanner.finish()
+    return bytes(told.octets)
+
+
+class Told:
+    def __init__(self) -> None:
+        self.octets = bytearray()
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        self.octets += data
+
+
+@settings(deadline=None, max_examples=150)
+@given(messages(), st.integers(0, 1000), st.integers(1, 80))
+def test_the_text_is_the_same_however_it_is_cut(tree: Tree, seed: int, longest: int) -> None:
+    data = tree.octets()
+    text = told(data, 0, max(1, len(data)))
+    assert told(data, seed, longest) == text
+    at = 0
+    for leaf in sorted((part for part in parts_of(scan(data)) if part.kind == LEAF), key=lambda part: part.body_start):
+        content = data[leaf.body_start : leaf.body_end]
+        at = text.find(content, at)  # each part's octets, in their order
+        assert at >= 0
+        at += len(content)
+
+
+@pytest.mark.parametrize("boundary", [b"b", b"=_a.very-long.boundary/of'another+program"])
+@pytest.mark.parametrize("field", [b"", b"Content-ID: <1@x>\r\n"])
+def test_the_text_has_neither_boundaries_nor_headers(boundary: bytes, field: bytes) -> None:
+    data = (
+        b'Content-Type: multipart/mixed; boundary="%b"\r\n%b\r\n--%b\r\n%b\r\nUn.\r\n--%b\r\n%b\r\nDeux.\r\n--%b--\r\n'
+    ) % (boundary, field, boundary, field, boundary, field, boundary)
+    assert told(data, 0, 1000) == b"Un.\rDeux.\r--\r\n"
