@@ -7,6 +7,7 @@ What must always hold:
 - A source that breaks off is read again from its beginning after a pause; what was sent is not sent twice.
 """
 
+import os
 import struct
 import sys
 import time
@@ -72,8 +73,14 @@ def main() -> int:
     """One job."""
     job = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Job)
     out = sys.stdout.buffer
-    for frame in frames(job, opened(job.spec)):
-        send(out, frame)
+    try:
+        for frame in frames(job, opened(job.spec)):
+            send(out, frame)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())  # who asked has gone: there is nobody to tell
+        return 1
+    except SourceError as error:  # the source's own settings
+        send(out, Refused(str(error), error.again))
     return 0
 
 
