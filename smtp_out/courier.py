@@ -246,7 +246,7 @@ class Courier:
         if self._hungry:
             self._crew.make_room(self._now)
             self._feed_hungry()
-        if any(lane.pending for lane in self._crew.stuck):
+        if self._load <= self._look_at or any(lane.pending for lane in self._crew.stuck):
             self._wake.set()
         self._tick = None
         if self._crew.workers and not self._stopping:

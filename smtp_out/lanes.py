@@ -3,8 +3,8 @@
 What always holds here:
 - a worker that hears nothing from its peer for a second is *slow*: it takes no place of the others any more, has a
   bounded number of places of its own, and among them who has not even got a connection makes room first;
-- a lane whose workers are all slow is *stuck*, one that has a quarter of what may be in hand is *sated*: neither is
-  given more, so that one destination never fills the hand.
+- a lane whose workers are all slow, and as many as it may have, is *stuck*, one that has a quarter of what may be in
+  hand is *sated*: neither is given more, so that one destination never fills the hand.
 
 Words: a *lane* is all that goes to one domain; a *worker* is a task of a lane with at most one connection.
 """
@@ -116,10 +116,9 @@ class Crew:
 
     @property
     def stuck(self) -> set[Lane]:
-        """Lanes of which nobody gets on."""
-        return {each.lane for each in self._slow} - {
-            each.lane for each in self.workers.values() if each not in self._slow
-        }
+        """Lanes of which nobody gets on, and that may have no more connections."""
+        moving = {each.lane for each in self.workers.values() if each not in self._slow}
+        return {each.lane for each in self._slow if each.lane.full} - moving
 
     @property
     def held(self) -> int:

@@ -71,8 +71,10 @@ async def test_who_has_looked_longest_for_a_connection_makes_room() -> None:
 
 
 async def test_stuck_and_sated_lanes() -> None:
-    stuck, moving, asked = Lane("a.test", 4), Lane("b.test", 4), Lane("c.test", 4)
+    stuck, moving, asked = Lane("a.test", 4, workers=1), Lane("b.test", 4, workers=2), Lane("c.test", 4)
     asked.pending.append(THREE)
     found = crew(worker(stuck, NOW - 2), worker(moving, NOW - 2), worker(moving, NOW - 60, HEARD))
     assert found.stuck == {stuck}
+    stuck.proven = True
+    assert found.stuck == set(), "it may have three connections more"
     assert [sated(lane, SETTINGS) for lane in (stuck, asked)] == [False, True]
