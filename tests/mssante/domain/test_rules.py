@@ -15,7 +15,6 @@ from mssante.domain.bal import BalState, BalType
 from mssante.domain.exchange import (
     Ending,
     ExchangeState,
-    Guard,
     Relation,
     after_professional_message,
     patient_may_write,
@@ -475,40 +474,6 @@ def test_a_professional_elsewhere_opens_too() -> None:
 @pytest.mark.parametrize(("speaker", "sender"), [*PATIENTS, (LISTED, None)])
 def test_patients_and_notices_change_nothing(speaker: Speaker, sender: Address | None) -> None:
     assert said(speaker, sender, here(JEANNE, exchange=OPEN), here(CORSICAN)).patients == ()
-
-
-@pytest.mark.parametrize(
-    ("guard", "hosted", "rule"),
-    [
-        (Guard.STRICT, "", Rule.EXCHANGE_NOT_OPENED),
-        (Guard.SOFT, "", None),
-        (Guard.OFF, "", None),
-        # Our own citizens' domain is not another operator's, whichever door its mail comes through.
-        (Guard.SOFT, OMAR.domain, Rule.EXCHANGE_NOT_OPENED),
-        (Guard.OFF, OMAR.domain, Rule.EXCHANGE_NOT_OPENED),
-    ],
-)
-def test_the_guard_for_the_citizens_of_others(guard: Guard, hosted: str, rule: Rule | None) -> None:
-    charter = replace(CHARTER, exchange_guard=guard, hosted_patient_domain=hosted)
-    assert meant(decide_rcpt(said(LISTED, OMAR, charter=charter), here(JEANNE))) == rule
-    assert meant(decide_rcpt(said(LISTED, OMAR, charter=charter), here(INES))) is Rule.EXCHANGE_PATIENT_TO_PATIENT
-    assert meant(decide_rcpt(said(AS_INES, INES, charter=charter), here(JEANNE))) is Rule.EXCHANGE_NOT_OPENED
-
-
-@pytest.mark.parametrize(
-    ("standing", "state", "rule"),
-    [
-        (Standing.OPPOSED, BalState.DRAFT, Rule.RECIPIENT_PATIENT_OPPOSED),
-        (Standing.OPPOSED, BalState.CLOSING, Rule.RECIPIENT_PATIENT_OPPOSED),
-        (Standing.CLOSED, BalState.CLOSED, Rule.RECIPIENT_PATIENT_CLOSED),
-        (Standing.DECEASED, BalState.CLOSED, Rule.RECIPIENT_PATIENT_DECEASED),
-        (Standing.OPEN, BalState.CLOSED, Rule.RECIPIENT_CLOSED),
-        (Standing.OPEN, None, Rule.RECIPIENT_PATIENT_UNKNOWN),
-        (Standing.OPEN, BalState.ACTIVE, None),
-    ],
-)
-def test_each_cause_of_a_citizen_without_mailbox(standing: Standing, state: BalState | None, rule: Rule | None) -> None:
-    assert meant(decide_rcpt(said(AS_JEANNE, JEANNE), replace(here(INES, state), standing=standing))) == rule
 
 
 @given(
