@@ -55,7 +55,7 @@ def _shared(name: str) -> property:
 
 
 def _small_while_shaking_hands(protocol: Any, wanted: int) -> memoryview:
-    return _ONE.view if protocol._state is SSLProtocolState.WRAPPED else _ONE.view[:HANDSHAKE_PIECE]
+    return _ONE.view[:HANDSHAKE_PIECE] if protocol._state is SSLProtocolState.DO_HANDSHAKE else _ONE.view
 
 
 def _tell_then_end(protocol: Any, fault: Exception | None) -> None:
