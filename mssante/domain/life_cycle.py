@@ -5,12 +5,11 @@ that the settings say, whatever the day on which the operator began to count (CN
 user is told beforehand and may object). Times are microseconds UTC; months are calendar months.
 """
 
-import calendar
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from mssante.domain.bal import BalState
+from mssante.domain.clock import months_later
 
 DAY_US = 24 * 3600 * 1_000_000
 
@@ -64,27 +63,3 @@ def step_due(unused: Unused, now_us: int, patience: Patience) -> Step | None:
     if unused.state is not BalState.ACTIVE or now_us < due_us:
         return None
     return Step.WARN if unused.warnings < len(patience.warning_months) else Step.BEGIN_CLOSING
-
-
-def months_later(time_us: int, months: int) -> int:
-    """The same day and time ``months`` later (or earlier, below zero); the month's last day when it is shorter."""
-    when = datetime.fromtimestamp(time_us // 1_000_000, UTC)
-    year, month = divmod(month_of(time_us) + months, 12)
-    day = min(when.day, calendar.monthrange(year, month + 1)[1])
-    return int(when.replace(year=year, month=month + 1, day=day).timestamp()) * 1_000_000 + time_us % 1_000_000
-
-
-def month_of(time_us: int) -> int:
-    """The month of an instant, counted from the year 0: ``year * 12 + month - 1``."""
-    when = datetime.fromtimestamp(time_us // 1_000_000, UTC)
-    return when.year * 12 + when.month - 1
-
-
-def month_bounds_us(month: int) -> tuple[int, int]:
-    """The first instant of the month, and of the next one."""
-    return _first_us(month), _first_us(month + 1)
-
-
-def _first_us(month: int) -> int:
-    year, index = divmod(month, 12)
-    return int(datetime(year, index + 1, 1, tzinfo=UTC).timestamp()) * 1_000_000

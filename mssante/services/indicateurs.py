@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from typing import Final
 
-from mssante.domain.life_cycle import month_bounds_us
+from mssante.domain.clock import month_bounds_us
 from mssante.domain.transaction import Edge
 from mssante.store import Conn
 from mssante.store.journal import details_of

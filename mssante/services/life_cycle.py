@@ -12,8 +12,8 @@ from typing import Final
 
 from mssante.domain.address import parse_address
 from mssante.domain.bal import BalState, BalType
-from mssante.domain.clock import Clock
-from mssante.domain.life_cycle import DAY_US, Patience, Step, Unused, month_of, months_later, step_due
+from mssante.domain.clock import Clock, month_of, months_later
+from mssante.domain.life_cycle import DAY_US, Patience, Step, Unused, step_due
 from mssante.mime.letters import letter
 from mssante.services import bals
 from mssante.services.notices import packed

@@ -10,7 +10,8 @@ import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from mssante.domain.bal import BalState, BalType
-from mssante.domain.life_cycle import Unused, month_of
+from mssante.domain.clock import month_of
+from mssante.domain.life_cycle import Unused
 from mssante.store.accounts import BAL_COLUMNS, Bal, bal_of
 from mssante.store.engines import keys_of
 from mssante.store.schema import bal, inactivity, visit

@@ -8,14 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mssante.domain.bal import BalState
+from mssante.domain.clock import month_bounds_us, month_of, months_later
 from mssante.domain.life_cycle import (
     DAY_US,
     Patience,
     Step,
     Unused,
-    month_bounds_us,
-    month_of,
-    months_later,
     step_due,
 )
 
