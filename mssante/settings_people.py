@@ -69,7 +69,15 @@ class Passwords(Section, frozen=True, kw_only=True):
     ] = 10
     memory_kib: Annotated[int, doc("Memory of one hash in KiB.", ge=8192, le=4_194_304)] = 9_216
     passes: Annotated[int, doc("Passes of one hash over its memory.", ge=1, le=100)] = 4
-    min_length: Annotated[int, doc("Fewest characters of a password that is set; those in use stay.", ge=1, le=128)] = 8
+    min_length: Annotated[
+        int,
+        doc(
+            "Fewest characters of a password that is set; those in use stay. 0: any password will do, as in the "
+            "development trust space that init makes.",
+            ge=0,
+            le=128,
+        ),
+    ] = 8
 
 
 class ProSanteConnect(Section, frozen=True, kw_only=True):

@@ -90,6 +90,7 @@ def _operator(
 def _settings(directory: Path, operator: "Operator", host: str, port_base: int, dns: str) -> "Settings":
     from mssante.config import contradictions
     from mssante.settings import Dns, EspaceConfiance, Listen, Settings
+    from mssante.settings_people import Passwords
 
     if not 1 <= port_base <= 65529:
         raise Failure(f"--port-base {port_base}: must be between 1 and 65529", USAGE)
@@ -99,7 +100,14 @@ def _settings(directory: Path, operator: "Operator", host: str, port_base: int, 
     # The list of a development trust space is made here and nobody publishes it: it does not age.
     espace = EspaceConfiance(routes=Path("espace/routes.toml"), alarm_hours=0, hard_stop_days=0)
     file = directory.absolute() / "mssante.toml"
-    settings = Settings(operator=operator, listen=listen, espace_confiance=espace, dns=Dns(server=dns), file=file)
+    settings = Settings(
+        operator=operator,
+        listen=listen,
+        espace_confiance=espace,
+        dns=Dns(server=dns),
+        passwords=Passwords(min_length=0),  # people of a trial have passwords that everybody knows
+        file=file,
+    )
     for _, key, problem in contradictions(settings):
         raise Failure(f"{key}: {problem}", USAGE)
     return settings

@@ -23,8 +23,10 @@ REMEMBERED_MAX = 50_000
 
 
 def weakness(password: str, *, min_length: int, address: str) -> str | None:
-    """Why the password is too weak for the mailbox, or None. Rules about classes of characters are not among them: they
-    make passwords that people write down (NIST SP 800-63B §5.1.1.2)."""
+    """Why the password is too weak for the mailbox, or None; ``min_length`` 0: none is. Rules about classes of
+    characters are not among them: they make passwords that people write down (NIST SP 800-63B §5.1.1.2)."""
+    if min_length == 0:
+        return None
     local = address.partition("@")[0].casefold()
     if len(password) < min_length:
         return f"is too short: {min_length} characters at least"
