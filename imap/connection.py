@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import structlog
@@ -62,6 +62,7 @@ class Connection(asyncio.Protocol):
         "encrypted",
         "framer",
         "idling",
+        "meanwhile",
         "peer",
     )
 
@@ -81,6 +82,7 @@ class Connection(asyncio.Protocol):
         self.framer = Framer(server.settings.before_login)
         self.encrypted = False
         self.idling = False
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None  # what to do before waiting for a command
         self.peer = ""
         self.client = Client("", "write")
         self.deadline = 0.0
@@ -206,6 +208,8 @@ class Connection(asyncio.Protocol):
     async def event(self) -> Event:
         """The framer's next event."""
         while (event := self.framer.next_event()) is None:
+            if self.meanwhile is not None and self.framer.idle:
+                await self.meanwhile()
             if self._out:
                 await self.flush()
             await self.wait()

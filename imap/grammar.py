@@ -279,6 +279,7 @@ COMMANDS: Final[dict[str, tuple[State, Rule]]] = {
     "DELETEACL": (State.AUTHENTICATED, mailboxes.identified),
     "SETACL": (State.AUTHENTICATED, mailboxes.set_acl),
     "IDLE": (State.AUTHENTICATED, _plain),
+    "NOTIFY": (State.AUTHENTICATED, mailboxes.notify),
     "CHECK": (State.SELECTED, _plain),
     "CLOSE": (State.SELECTED, _plain),
     "UNSELECT": (State.SELECTED, _plain),

@@ -1,5 +1,5 @@
 """The grammar of what is said of mailboxes beside their messages: rights (RFC 4314 §8), notes
-(RFC 5464 §5).
+(RFC 5464 §5), what to hear of (RFC 5465 §8).
 
 Invariants: those of `imap.grammar`, which reads the rest.
 """
@@ -7,9 +7,12 @@ Invariants: those of `imap.grammar`, which reads the rest.
 from __future__ import annotations
 
 import re
+from typing import Final
 
-from imap.lexer import Lexer, SyntaxFault
-from imap.values import GetMetadata, Identified, SetMetadata
+from imap.fetch_items import Item, lex_items
+from imap.lexer import Lexer, Refused, SyntaxFault
+from imap.notify import FILTERS, MAX_GROUPS, NAMED, SELECTED, Events, Group
+from imap.values import GetMetadata, Identified, Notify, SetMetadata
 
 _RIGHTS = re.compile(r"[+-]?[a-z0-9]*")
 
@@ -88,3 +91,89 @@ def _entry(lexer: Lexer) -> str:
     if not _ENTRY.fullmatch(name):
         raise SyntaxFault("not the name of an entry")
     return name
+
+
+_EVENTS: Final = {
+    "MESSAGENEW": Events.MESSAGES,
+    "MESSAGEEXPUNGE": Events.MESSAGES,
+    "FLAGCHANGE": Events.FLAGS,
+    "MAILBOXNAME": Events.NAMES,
+    "SUBSCRIPTIONCHANGE": Events.SUBSCRIPTIONS,
+}
+_BADEVENT = "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)"
+
+
+def notify(lexer: Lexer) -> Notify:
+    """An event that is not known is refused with NO once all was read (§3.1)."""
+    lexer.space()
+    word = lexer.keyword()
+    if word == "NONE":
+        return Notify()
+    if word != "SET":
+        raise SyntaxFault("SET or NONE expected")
+    lexer.space()
+    status = not lexer.next_is(b"(")
+    if status:
+        if lexer.keyword() != "STATUS":
+            raise SyntaxFault("STATUS or a group expected")
+        lexer.space()
+    unknown: set[str] = set()
+    groups = [_group(lexer, unknown)]
+    while lexer.take(b" "):
+        groups.append(_group(lexer, unknown))
+    lexer.end()
+    if sum(group.filter in SELECTED for group in groups) > 1:
+        raise SyntaxFault("one group may be about the selected mailbox")
+    if unknown:
+        raise Refused("Ces evenements ne sont pas connus", _BADEVENT)
+    if len(groups) > MAX_GROUPS:
+        raise Refused("Too many groups", "LIMIT")
+    return Notify(tuple(groups), status)
+
+
+def _group(lexer: Lexer, unknown: set[str]) -> Group:
+    lexer.expect(b"(")
+    filter_ = lexer.keyword()
+    if filter_ not in FILTERS:
+        raise SyntaxFault("unknown mailbox specifier")
+    names: list[str] = []
+    if filter_ in NAMED:
+        lexer.space()
+        names = lexer.parenthesised(lexer.mailbox) if lexer.next_is(b"(") else [lexer.mailbox()]
+    lexer.space()
+    events, items = Events.NONE, tuple[Item, ...]()
+    if lexer.next_is(b"("):
+        events, items = _events(lexer, filter_ in SELECTED, unknown)
+    elif lexer.keyword() != "NONE":
+        raise SyntaxFault("events or NONE expected")
+    lexer.expect(b")")
+    return Group(filter_, events, tuple(names), items)
+
+
+def _events(lexer: Lexer, selected: bool, unknown: set[str]) -> tuple[Events, tuple[Item, ...]]:
+    """`events`, with what to fetch of a new message: only of the selected mailbox (§5.2)."""
+    found: set[str] = set()
+    items: tuple[Item, ...] = ()
+    lexer.expect(b"(")
+    while True:
+        name = lexer.keyword()
+        found.add(name)
+        more = lexer.take(b" ")
+        if name == "MESSAGENEW" and selected and more and lexer.next_is(b"("):
+            items = lex_items(lexer)
+            more = lexer.take(b" ")
+        if not more:
+            break
+    lexer.expect(b")")
+    unknown |= found - _EVENTS.keys()
+    both = {"MESSAGENEW", "MESSAGEEXPUNGE"}
+    if found & both and not found >= both:
+        raise SyntaxFault("MessageNew and MessageExpunge go together")
+    if found & {"FLAGCHANGE", "ANNOTATIONCHANGE"} and not found >= both:
+        raise SyntaxFault("FlagChange needs MessageNew and MessageExpunge")
+    events = Events.NONE
+    for name in found & _EVENTS.keys():
+        events |= _EVENTS[name]
+    if selected and (events & (Events.NAMES | Events.SUBSCRIPTIONS)):
+        raise SyntaxFault("the selected mailbox has message events only")
+    return events, items

@@ -15,6 +15,7 @@ import structlog
 
 from imap.commands import RUN
 from imap.commands.append import receive
+from imap.commands.notify import tell_news
 from imap.connection import Connection
 from imap.settings import ImapSettings
 from mssante.services.accounts import Accounts
@@ -30,6 +31,7 @@ class ImapServer:
 
     run = RUN
     receive = staticmethod(receive)
+    tell_news = staticmethod(tell_news)
 
     def __init__(
         self, settings: ImapSettings, accounts: Accounts, mailboxes: Mailboxes, context: Callable[[], ssl.SSLContext]

@@ -5,6 +5,8 @@ Invariants:
 - Before TLS no password is taken and LOGINDISABLED is said (RFC 9051 §11.1).
 - EXPUNGE is told only where it is allowed: never while FETCH, STORE, SEARCH, SORT or THREAD by number is answered
   (§7.5.1, RFC 5256 §3); a client that enabled QRESYNC is told VANISHED in its place (RFC 7162 §3.2.10).
+- Between commands nothing is told but to a session that idles or asked for it with NOTIFY (RFC 5465 §3.1), which is
+  then told of nothing else.
 - What a command tells untagged comes before its tagged answer, and what other sessions did before that too.
 """
 
@@ -20,7 +22,8 @@ from imap import responses
 from imap.framer import Command, Continue, Event, Fault, MessageStart
 from imap.grammar import COMMANDS, Head, State, read_head, read_value
 from imap.lexer import Refused, SyntaxFault
-from imap.values import Value
+from imap.notify import Events, Watch
+from imap.values import Fetch, Value
 from imap.view import View, compact
 from mssante.services.mailboxes import MailboxRefused
 
@@ -35,7 +38,7 @@ _ALWAYS = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE"
 _SIGNED_IN = (
     f"{_ALWAYS} UIDPLUS MOVE UNSELECT SPECIAL-USE CREATE-SPECIAL-USE CHILDREN LIST-EXTENDED LIST-STATUS STATUS=SIZE"
     " CONDSTORE QRESYNC ESEARCH SEARCHRES WITHIN PARTIAL UTF8=ACCEPT MULTIAPPEND BINARY REPLACE"
-    " OBJECTID PREVIEW SAVEDATE SORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES QUOTA QUOTA=RES-STORAGE"
+    " NOTIFY OBJECTID PREVIEW SAVEDATE SORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES QUOTA QUOTA=RES-STORAGE"
     " ACL RIGHTS=texk METADATA"
 )
 
@@ -65,6 +68,7 @@ class Session:
         "tag",
         "upgrade",
         "view",
+        "watch",
         "wire",
     )
 
@@ -83,6 +87,7 @@ class Session:
         self._unwatch_bal: Callable[[], None] | None = None
         self._unwatch_folder: Callable[[], None] | None = None
         self._unwatch_rights: Callable[[], None] | None = None
+        self.watch: Watch | None = None  # what NOTIFY asked for; None: as without that extension
 
     # -- what it is
 
@@ -179,17 +184,21 @@ class Session:
         if self.view is not None and not self.view.read_only:
             self.there.recents.leave(self.view.folder_id)
         self._unwatch_folder = self._unwatch_rights = self.view = self.mail = None
+        if self.watch is not None:
+            self.watch.stale = self.watch.elsewhere  # what came while it was selected
 
     def close(self) -> None:
         self.unselect()
         if self._unwatch_bal is not None:
             self._unwatch_bal()
             self._unwatch_bal = None
+        if self.watch is not None:
+            self.watch.end()
 
     def _folder_changed(self) -> None:
         if self.view is not None:
             self.view.stale = True
-            if self.wire.idling:
+            if self.wire.idling or self.wire.meanwhile is not None:
                 self.wire.wake()
 
     def _bal_closed(self) -> None:
@@ -294,6 +303,7 @@ class Session:
         view = self.view
         if view is not None and (view.stale or view.has_gone):
             await self.sync(expunge=head.name not in _BY_NUMBER)
+        await self.tell_elsewhere()
         self.wire.write(head.tag + b" " + condition + b"\r\n")
         if self.upgrade:
             await self._upgrade()
@@ -321,19 +331,23 @@ class Session:
         wire = self.wire
         new = False
         changed: list[int] = []
-        if view.stale:
+        wanted = Events.MESSAGES | Events.FLAGS if self.watch is None else self.watch.selected
+        highest = view.listing.uids[-1] if len(view) else 0
+        if view.stale and wanted:
             view.stale = False
             try:
                 changes = await self.own.changes(view.folder_id, view.listing.modseq)
             except MailboxRefused as refused:
                 view.stale = True  # asked again after the next command
-                if wire.idling:
+                if wire.idling or wire.meanwhile is not None:
                     wire.leave(str(refused), refused.cause)
                 return
             if changes is None:
                 wire.leave("Le dossier ouvert a ete supprime")
                 return
             new, changed = view.follow(changes)
+        if not wanted & Events.FLAGS:
+            changed = []
         if changed or new:
             self.tell_keywords(view)
         for place in changed:
@@ -350,6 +364,28 @@ class Session:
             self.tell_recent(view)
             if not view.read_only and len(view):
                 self.there.recents.tell(view.folder_id, view.listing.uids[-1] + 1)
+            if self.watch is not None and self.watch.items:
+                await self._fetch_new(Fetch(((highest + 1, view.listing.uids[-1]),), self.watch.items, True))
+
+    async def _fetch_new(self, wanted: Fetch) -> None:
+        """What NOTIFY asked to be told of new messages (RFC 5465 §5.2)."""
+        try:
+            await self.server.run["UID FETCH"](self, wanted)
+        except (Refused, MailboxRefused) as refused:
+            self.wire.write(b"* " + self.refusal(refused) + b"\r\n")
+
+    async def tell_elsewhere(self) -> None:
+        """News of other folders than the selected one, for who asked with NOTIFY."""
+        if self.watch is not None and self.watch.stale and not self.over:
+            await self.server.tell_news(self, self.watch)
+
+    async def meanwhile(self) -> None:
+        """Between two commands: what NOTIFY asked for. EXPUNGE is held back for SELECTED-DELAYED (RFC 5465 §6.1.2)."""
+        watch, view = self.watch, self.view
+        at_once = watch is not None and not watch.delayed
+        if view is not None and (view.stale or (view.has_gone and at_once)):
+            await self.sync(expunge=at_once)
+        await self.tell_elsewhere()
 
     def tell_recent(self, view: View) -> None:
         """RECENT, which IMAP4rev2 does not know (RFC 9051 appendix E.7)."""

@@ -24,6 +24,8 @@ class ImapSettings(msgspec.Struct, frozen=True):
     connections_per_ip: int = 6000
     failed_logins: int = 5
     bad_commands: int = 20
+    notify_mailboxes: int = 2000
+    """Folders that a session may watch with NOTIFY (RFC 5465 §5.8)."""
     window_octets: int = 131_072
     """What may wait for a slow reader, in clear, besides what the system buffers."""
 

@@ -11,6 +11,7 @@ import msgspec
 
 from imap.fetch_items import Item
 from imap.lexer import Ranges
+from imap.notify import Group
 from imap.search_keys import Key
 
 
@@ -223,6 +224,13 @@ class Quota(msgspec.Struct, frozen=True):
     root: str
 
 
+class Notify(msgspec.Struct, frozen=True):
+    """RFC 5465 §8; no groups: NOTIFY NONE. `status`: tell where all stands before it begins."""
+
+    groups: tuple[Group, ...] = ()
+    status: bool = False
+
+
 class Expunge(msgspec.Struct, frozen=True):
     """`ranges` None: every \\Deleted message; else only those UIDs (RFC 4315 §2.1)."""
 
@@ -253,6 +261,7 @@ Value = (
     | Fetch
     | Store
     | Copy
+    | Notify
     | Expunge
 )
 

@@ -86,6 +86,7 @@ def imap_settings(settings: Settings) -> ImapSettings:
         login_seconds=imap.login_timeout_s,
         connections=imap.connections,
         connections_per_ip=imap.connections_per_ip,
+        notify_mailboxes=imap.notify_mailboxes,
     )
 
 

@@ -303,6 +303,9 @@ class Imap(Section, frozen=True, kw_only=True):
     connections_per_ip: Annotated[
         int, doc("Most connections at once from one address, on both ports: an establishment comes from one.", ge=1)
     ] = 10_000
+    notify_mailboxes: Annotated[
+        int, doc("Most folders that one session watches with NOTIFY (RFC 5465 §5.8), lent ones included.", ge=1)
+    ] = 2000
     search: Annotated[
         Literal["folded", "exact"],
         doc(

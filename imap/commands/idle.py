@@ -20,6 +20,7 @@ async def idle(session: Session, _: Plain) -> bytes:
             view = session.view
             if view is not None and (view.stale or view.has_gone):
                 await session.sync(expunge=True)
+            await session.tell_elsewhere()
             await wire.flush()
             line = wire.framer.next_line()
             if line is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from imap.commands.mailboxes import tell_status
 from imap.mailbox_names import Pattern, superiors
 from imap.session import Session
-from imap.values import List
+from imap.values import List, StatusItem
 from mssante.services.mailboxes import Folder
 
 
@@ -37,7 +37,7 @@ async def list_(session: Session, value: List) -> bytes:
         if name not in chosen and not implied and (value.lsub or _selects(value) or name in folders):
             continue
         folder = folders.get(name)
-        attributes = _attributes(folder, name in parents, value)
+        attributes = attributes_of(folder, name in parents, value)
         if folder is None and name in kept and value.subscribed:
             attributes.append(b"\\Subscribed")
         if value.lsub and name not in chosen:
@@ -46,6 +46,8 @@ async def list_(session: Session, value: List) -> bytes:
         told = b" ".join(attributes)
         session.wire.write(b'* %b (%b) "/" %b%b\r\n' % (word, told, session.mailbox(name), info))
         if folder is not None and value.status:
+            if StatusItem.HIGHESTMODSEQ in value.status:
+                session.use_condstore()  # RFC 7162 §3.1
             await tell_status(session, mailboxes[name], folder, name, value.status)
     return b"OK " + word + b" completed"
 
@@ -66,7 +68,7 @@ def _chosen(folder: Folder, value: List) -> bool:
     return not (value.only_special_use and not folder.special_use)
 
 
-def _attributes(folder: Folder | None, parent: bool, value: List) -> list[bytes]:
+def attributes_of(folder: Folder | None, parent: bool, value: List) -> list[bytes]:
     # A level in name only; \\NonExistent says it to those who know that word (RFC 5258 §3.4).
     attributes = [] if folder is not None else [b"\\NonExistent" if value.extended else b"\\Noselect"]
     attributes.append(b"\\HasChildren" if parent else b"\\HasNoChildren")

@@ -79,6 +79,8 @@ async def unsubscribe(session: Session, value: Mailbox) -> bytes:
 
 async def status(session: Session, value: Status) -> bytes:
     mail, name = await session.own.at(value.mailbox, "r")
+    if StatusItem.HIGHESTMODSEQ in value.items:
+        session.use_condstore()  # RFC 7162 §3.1
     await tell_status(session, mail, await mail.folder(name), value.mailbox, value.items)
     return b"OK STATUS completed"
 
@@ -94,8 +96,6 @@ async def tell_status(session: Session, mail: Account, folder: Folder, name: str
         StatusItem.HIGHESTMODSEQ: folder.highestmodseq,
         StatusItem.APPENDLIMIT: session.server.settings.message_octets,  # RFC 7889 §3.1
     }
-    if StatusItem.HIGHESTMODSEQ in items:
-        session.use_condstore()  # RFC 7162 §3.1
     if not _WEIGHED.isdisjoint(items):
         weight = await mail.weight(folder.id)
         numbers[StatusItem.SIZE] = weight.octets

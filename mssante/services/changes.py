@@ -109,6 +109,7 @@ def subscribe(tx: Tx, access: Access, name: str, subscribed: bool) -> None:
     found = mail.folder_by_name(tx.conn, access.bal_id, name)
     if found is not None:
         mail.set_subscribed(tx, found.id, subscribed)
+        tx.hint("folders", access.bal_id)
     elif subscribed:
         if name not in subscriptions.subscribed_names(tx.conn, access.bal_id):
             raise nonexistent()

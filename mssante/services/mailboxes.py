@@ -300,6 +300,10 @@ class Account:
         """Calls `changed` on the loop after each commit that touched the folder; returns the way to stop that."""
         return self._store.hints.subscribe("folder", folder_id, changed)
 
+    def watch_names(self, bal_id: int, changed: Callable[[], None]) -> Callable[[], None]:
+        """As `watch`, of the folders that a bal has, their names and what its holder is subscribed to."""
+        return self._store.hints.subscribe("folders", bal_id, changed)
+
 
 class Append:
     """Messages on their way into a folder: for each `begin`, `feed`, `end`; then `commit` puts all of them there at

@@ -103,6 +103,7 @@ def create_folder(tx: Tx, bal_id: int, name: str, special_use: str = "") -> int:
         raise AlreadyExists("a folder of this name exists")
     uidvalidity = max(last + 1, tx.now_us // 1_000_000)
     tx.conn.execute(update(bal).where(bal.c.id == bal_id).values(last_uidvalidity=uidvalidity))
+    tx.hint("folders", bal_id)
     return int(tx.conn.execute(_ADD_FOLDER, _new_folder(bal_id, name, special_use, uidvalidity, False)).scalar_one())
 
 

@@ -475,12 +475,14 @@ def delete_folder(tx: Tx, folder_id: int) -> None:
     tx.conn.execute(delete(folder).where(folder.c.id == folder_id))
     forget_unreferenced(tx, gone)
     tx.hint("folder", folder_id)
+    tx.hint("folders", found.bal_id)
 
 
 def rename_folder(tx: Tx, folder_id: int, new_name: str) -> None:
     """Renames the folder and those below it (separator `/`). Renaming INBOX moves its messages to a new folder and
     leaves INBOX empty (RFC 9051 §6.3.6). Raises AlreadyExists."""
     found = lock_folder(tx, folder_id)
+    tx.hint("folders", found.bal_id)
     if found.name == INBOX:
         target = create_folder(tx, found.bal_id, new_name)
         move(tx, folder_id, [item.uid for item in entries(tx.conn, folder_id)], target)

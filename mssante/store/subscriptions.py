@@ -26,7 +26,7 @@ def keep_subscription(tx: Tx, folder_id: int) -> None:
 
 def add_subscription(tx: Tx, bal_id: int, name: str) -> None:
     """Subscribes to a name that no folder of the bal has; twice is once."""
-    forget_subscription(tx, bal_id, name)
+    forget_subscription(tx, bal_id, name)  # hints "folders"
     tx.conn.execute(insert(subscription), {"bal_id": bal_id, "name": name})
 
 
@@ -38,5 +38,6 @@ def take_subscription(tx: Tx, bal_id: int, name: str, folder_id: int) -> None:
 
 def forget_subscription(tx: Tx, bal_id: int, name: str) -> bool:
     """Whether the name was subscribed to without a folder; it is no more."""
+    tx.hint("folders", bal_id)
     gone = delete(subscription).where(subscription.c.bal_id == bal_id, subscription.c.name == name)
     return bool(tx.conn.execute(gone).rowcount)

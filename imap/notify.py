@@ -1,0 +1,181 @@
+"""What a session wants to hear of unasked (RFC 5465), and what of it has happened between two looks at the store.
+
+Invariants:
+- Pure: looks come in, what is to be told comes out; the difference of two looks misses nothing, whatever hint was lost.
+- `SELECTED` and `SELECTED-DELAYED` are about the selected folder, all other filters about the rest (§6).
+- What is told of a folder's counters is remembered; the selected folder's stay as they were, so that what happens in it
+  unseen is told once it is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntFlag
+from typing import Final
+
+import msgspec
+
+from imap.fetch_items import Item
+from imap.mailbox_names import superiors
+from mssante.services.mailboxes import Folder
+
+MAX_GROUPS: Final = 100
+SELECTED: Final = frozenset({"SELECTED", "SELECTED-DELAYED"})
+NAMED: Final = frozenset({"SUBTREE", "MAILBOXES"})
+FILTERS: Final = SELECTED | NAMED | {"INBOXES", "PERSONAL", "SUBSCRIBED"}
+
+
+class Events(IntFlag):
+    """MessageNew and MessageExpunge are one: either alone is an error (§5)."""
+
+    NONE = 0
+    MESSAGES = 1
+    FLAGS = 2
+    NAMES = 4
+    SUBSCRIPTIONS = 8
+
+
+COUNTED: Final = Events.MESSAGES | Events.FLAGS
+
+
+class Group(msgspec.Struct, frozen=True):
+    """`event-group` (§8). `filter` is one of FILTERS, `names` what SUBTREE and MAILBOXES are of; `items` what to fetch
+    of a new message in the selected folder."""
+
+    filter: str
+    events: Events = Events.NONE
+    names: tuple[str, ...] = ()
+    items: tuple[Item, ...] = ()
+
+    def covers(self, place: Place) -> bool:
+        """Whether a folder is meant, when it is not the selected one."""
+        name = place.name
+        match self.filter:
+            case "INBOXES":
+                return place.own and name == "INBOX"  # arriving mail is put nowhere else
+            case "PERSONAL":
+                return place.own
+            case "SUBSCRIBED":
+                return place.subscribed
+            case "MAILBOXES":
+                return name in self.names
+            case "SUBTREE":
+                return any(name == top or name.startswith(top + "/") for top in self.names)
+        return False
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A name as LIST would tell it. `folder` None: a name that is subscribed to and has no folder."""
+
+    name: str
+    folder: Folder | None
+    own: bool
+    subscribed: bool
+    parent: bool = False
+
+    @property
+    def identity(self) -> tuple[str, int, bool]:
+        return self.name, self.folder.id if self.folder is not None else 0, self.parent
+
+    @property
+    def counters(self) -> tuple[int, ...]:
+        folder = self.folder
+        return (folder.uidvalidity, folder.uidnext, folder.messages, folder.highestmodseq) if folder else ()
+
+
+class News(msgspec.Struct, frozen=True):
+    """`named`: names to tell with LIST, each with the one it had before if it was renamed; `counted`: folders to tell
+    with STATUS."""
+
+    named: Sequence[tuple[Place, str]]
+    counted: Sequence[Folder]
+
+
+class Watch:
+    """`stale`: a hint said that something happened; `listening`: how to stop each hint."""
+
+    __slots__ = ("_groups", "_places", "_told", "delayed", "items", "listening", "selected", "stale")
+
+    def __init__(self, groups: Sequence[Group] = ()) -> None:
+        chosen = next((group for group in groups if group.filter in SELECTED), Group("SELECTED"))
+        self.selected = chosen.events
+        self.items = chosen.items
+        self.delayed = chosen.filter == "SELECTED-DELAYED"
+        self.stale = False
+        self.listening: dict[tuple[str, int], Callable[[], None]] = {}
+        self._groups = [group for group in groups if group.filter not in SELECTED and group.events]
+        self._places: dict[str | int, Place] = {}
+        self._told: dict[str | int, tuple[int, ...]] = {}
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether anything but the selected folder is of interest."""
+        return bool(self._groups)
+
+    def asked(self, place: Place) -> Events:
+        """Several groups may be about one folder (§6)."""
+        events = Events.NONE
+        for group in self._groups:
+            if group.covers(place):
+                events |= group.events
+        return events
+
+    def counted(self) -> list[Folder]:
+        """The folders, as last looked at, whose messages are of interest."""
+        places = self._places.values()
+        return [place.folder for place in places if place.folder is not None and self.asked(place) & COUNTED]
+
+    def asked_of(self, folder: Folder) -> Events:
+        return self.asked(self._places[folder.id])
+
+    def bals(self, own: int) -> set[int]:
+        """The bals whose names were last looked at, the holder's own among them."""
+        return {own} | {place.folder.bal_id for place in self._places.values() if place.folder is not None}
+
+    def look(self, folders: Iterable[tuple[bool, Folder]], kept: Iterable[str], selected: int) -> News:
+        """Compare what is there now, folders as (whether it is the holder's own, folder) and subscribed names without
+        one, with the last look. `selected`: the id of the selected folder."""
+        listed = list(folders)
+        parents = {above for _, folder in listed for above in superiors(folder.name)}
+        places: dict[str | int, Place] = {
+            folder.id: Place(folder.name, folder, own, folder.subscribed, folder.name in parents)
+            for own, folder in listed
+        }
+        names = {folder.name for _, folder in listed}
+        places |= {name: Place(name, None, True, True, name in parents) for name in kept if name not in names}
+        before, self._places = self._places, places
+        by_name = {place.name: place for place in before.values()}
+        named = []
+        for key, place in places.items():
+            old = before.get(key) or by_name.get(place.name)
+            if self._is_news(old, place):
+                named.append((place, old.name if old is not None and old.name != place.name else ""))
+        here = {place.name for place in places.values()}
+        for key in before.keys() - places.keys():
+            self._told.pop(key, None)
+            old = before[key]
+            if old.name not in here and self._is_news(old, gone := Place(old.name, None, old.own, False)):
+                named.append((gone, ""))
+        named.sort(key=lambda pair: pair[0].name)
+        return News(named, [folder for folder in self.counted() if self._counts(folder, selected)])
+
+    def _is_news(self, old: Place | None, new: Place) -> bool:
+        events = self.asked(new) | (self.asked(old) if old is not None else Events.NONE)
+        if events & Events.NAMES and (old.identity if old is not None else None) != new.identity:
+            return new.folder is not None or (old is not None and old.folder is not None)
+        return bool(events & Events.SUBSCRIPTIONS) and new.subscribed != (old is not None and old.subscribed)
+
+    def _counts(self, folder: Folder, selected: int) -> bool:
+        """Whether a folder's counters are other than last told, in what is of interest."""
+        place = self._places[folder.id]
+        now, last = place.counters, self._told.get(folder.id, (0, 1, 0, 1))
+        if folder.id == selected:
+            self._told.setdefault(folder.id, now)
+            return False
+        self._told[folder.id] = now
+        return now[1:3] != last[1:3] if not self.asked(place) & Events.FLAGS else now[1:] != last[1:]
+
+    def end(self) -> None:
+        for stop in self.listening.values():
+            stop()
+        self.listening.clear()
