@@ -15,7 +15,7 @@ from mssante.domain.address import Address
 from mssante.domain.bal import BalState, BalType, holder_faults, may_become
 from mssante.domain.rights import letters_of
 from mssante.services.shared import show
-from mssante.store import Conn, NotFound, StoreError, Tx, accounts, journal, mail
+from mssante.store import Conn, NotFound, StoreError, Tx, accounts, mail
 from mssante.store.accounts import Bal, Delegation, NewBal
 from mssante.store.folders import folders
 from mssante.store.journal import JournalEntry
@@ -23,8 +23,6 @@ from mssante.store.journal import JournalEntry
 RIGHTS = ("read", "write", "send")
 HOLDER = ("rpps", "adeli", "finess", "siret", "responsable")
 REGULATOR = "regulateur"
-
-_CLOSED = "bal.closed"
 
 
 class NotAllowed(StoreError):
@@ -85,7 +83,7 @@ def begin_closing(tx: Tx, address: Address, motif: str, actor: str) -> None:
 def close(tx: Tx, address: Address, motif: str, actor: str) -> None:
     """Closes for good: the address stays taken, open sessions end. Raises NotFound, NotAllowed."""
     want(motif)
-    step(tx, address, BalState.CLOSED, _CLOSED, motif, actor)
+    step(tx, address, BalState.CLOSED, "bal.closed", motif, actor)
 
 
 def purge(tx: Tx, address: Address, motif: str, actor: str) -> None:
@@ -109,16 +107,14 @@ def empty(tx: Tx, bal: Bal, motif: str, actor: str) -> None:
 
 def reopen_by_regulator(tx: Tx, address: Address, motif: str, actor: str) -> None:
     """Reopens, to the same holder, what the regulator closed. Raises NotFound, NotAllowed."""
-    known_bal(tx.conn, address)
-    if not closed_by_regulator(tx.conn, str(address)):
+    if not closed_by_regulator(known_bal(tx.conn, address)):
         raise NotAllowed(f"{tx.trace_name(str(address))} was not closed by the regulator: see mssante bal show")
     step(tx, address, BalState.ACTIVE, "bal.reopened", motif, actor)
 
 
-def closed_by_regulator(conn: Conn, address: str) -> bool:
-    """Whether the last closing of the bal was the regulator's."""
-    closings = [entry for entry in journal.entries(conn, object=address) if entry.action == _CLOSED]
-    return bool(closings) and acts_as_regulator(closings[-1])
+def closed_by_regulator(bal: Bal) -> bool:
+    """Whether the bal is closed, and by the regulator."""
+    return bal.closed_by.partition(":")[0] == REGULATOR
 
 
 def acts_as_regulator(entry: JournalEntry) -> bool:
@@ -216,5 +212,5 @@ def step(tx: Tx, address: Address, state: BalState, action: str, motif: str, act
         raise NotAllowed(f"{tx.trace_name(str(address))} was purged: only its tombstone is left")
     if not may_become(bal.state, state):
         raise NotAllowed(f"{tx.trace_name(str(address))} is {bal.state}: it cannot become {state}")
-    accounts.set_state(tx, bal.id, state, motif)
+    accounts.set_state(tx, bal.id, state, motif, actor)
     tx.journal(action, actor=actor, object=str(address), motif=motif, before=str(bal.state))

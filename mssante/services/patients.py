@@ -56,7 +56,7 @@ def stand(tx: Tx, address: Address, standing: Standing, motif: str, actor: str) 
     present = parse_address(known.bal.address)
     if known.standing is standing:
         raise NotAllowed(f"the mailbox is {standing} already")
-    if standing is Standing.OPEN and closed_by_regulator(tx.conn, str(present)):
+    if standing is Standing.OPEN and closed_by_regulator(known.bal):
         raise NotAllowed("the regulator closed this mailbox: see mssante regulateur rouvrir")
     if may_become(known.bal.state, _STATES[standing]):
         step(tx, present, _STATES[standing], f"patient.{standing}", motif, actor)

@@ -45,7 +45,8 @@ class NewBal(msgspec.Struct, frozen=True, kw_only=True):
 
 class Bal(msgspec.Struct, frozen=True):
     """A bal as of one moment. `rpps`: the professional whose it is, or who answers for a structure's; `responsable`:
-    his name as the annuaire shows it. `quota_bytes` None: no limit. `motif`: why it is in its state. `purged_us`: when
+    his name as the annuaire shows it. `quota_bytes` None: no limit. `motif`: why it is in its state. `closed_by`: who
+    closed it, empty when it is not closed. `purged_us`: when
     it became a tombstone and no more."""
 
     id: int
@@ -66,6 +67,7 @@ class Bal(msgspec.Struct, frozen=True):
     quota_bytes: int | None
     created_us: int
     motif: str
+    closed_by: str
     purged_us: int | None
 
     @property
@@ -218,9 +220,9 @@ def bal_of(keys: Keys, row: Sequence[Any]) -> Bal:
     return Bal(id_, address, BalType(type_), BalState(state), *rest)
 
 
-def set_state(tx: Tx, bal_id: int, state: BalState, motif: str = "") -> None:
+def set_state(tx: Tx, bal_id: int, state: BalState, motif: str = "", actor: str = "") -> None:
     """Changes the state; whether the step is allowed is the caller's question (`domain.bal.may_become`)."""
-    _change(tx, bal_id, state=str(state), motif=motif)
+    _change(tx, bal_id, state=str(state), motif=motif, closed_by=actor if state is BalState.CLOSED else "")
 
 
 def set_password_hash(tx: Tx, bal_id: int, password_hash: str | None) -> None:

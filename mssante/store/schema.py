@@ -64,6 +64,7 @@ bal = Table(
     Column("last_uidvalidity", BigInteger, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("motif", Text, nullable=False),
+    Column("closed_by", Text, nullable=False, server_default=""),
     Column("purged_us", BigInteger),
     Index(None, "rpps"),
     Index(None, "adeli"),

@@ -16,7 +16,7 @@ from mssante.store.errors import ContentError, StoreError
 from mssante.store.keys import Keys
 from mssante.store.schema import meta
 
-VERSION = "0011"
+VERSION = "0012"
 """The newest revision of `migrations/`, known here so that an up-to-date store opens without loading alembic."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

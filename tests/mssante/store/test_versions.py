@@ -152,7 +152,7 @@ def test_an_older_store_is_brought_up_with_what_it_holds(
         tx.conn.execute(text("ALTER TABLE entry DROP COLUMN saved_us"))
         tx.conn.execute(text("ALTER TABLE patient DROP COLUMN standing"))
         tx.conn.execute(text("DROP INDEX ix_bal_adeli"))
-        for name in ("siret", "responsable", "purged_us", "warned_percent"):
+        for name in ("siret", "responsable", "purged_us", "warned_percent", "closed_by"):
             tx.conn.execute(text(f"ALTER TABLE bal DROP COLUMN {name}"))
         tx.conn.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
