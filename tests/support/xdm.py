@@ -15,8 +15,9 @@ def cda(*identifiers: tuple[str, str], body: bytes = b"") -> bytes:
     return (
         (
             '<?xml version="1.0" encoding="UTF-8"?><ClinicalDocument xmlns="urn:hl7-org:v3"><typeId root="2.16"/>'
-            f'<id root="1.2.250.1.1" extension="document"/><recordTarget><patientRole>{ids}<patient><name><family>EXEMPLE'
-            '</family></name></patient></patientRole></recordTarget><author><assignedAuthor><id root="1.2.250.1.71.4.2.1" '
+            f'<id root="1.2.250.1.1" extension="document"/><recordTarget><patientRole>{ids}<patient><name><family>'
+            "EXEMPLE</family></name></patient></patientRole></recordTarget><author><assignedAuthor>"
+            '<id root="1.2.250.1.71.4.2.1" '
             'extension="810000000001"/></assignedAuthor></author><component><nonXMLBody><text representation="B64">'
         ).encode()
         + base64.encodebytes(body)
