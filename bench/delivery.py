@@ -71,7 +71,20 @@ class Sink:
     def __init__(self):
         pki = OUT / "sink" / "pki"
         self.seen = []
-        command = [HERE / "mailload", "sink", "-p", SINK, "-C", pki / "operator.pem", "-K", pki / "operator.key", "-A", pki / "ca.pem", "--max-seconds", 3600]
+        command = [
+            HERE / "mailload",
+            "sink",
+            "-p",
+            SINK,
+            "-C",
+            pki / "operator.pem",
+            "-K",
+            pki / "operator.key",
+            "-A",
+            pki / "ca.pem",
+            "--max-seconds",
+            3600,
+        ]
         self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -147,10 +160,48 @@ class Ours:
             shutil.rmtree(OUT, ignore_errors=True)
             OUT.mkdir(parents=True)
             init = [MSSANTE, "init"]
-            run(*init, OUT / "a", "--operator", "Bench", "--domain", "mss.test", "--port-base", PORT, "--dns", "127.0.0.1:9")
+            run(
+                *init,
+                OUT / "a",
+                "--operator",
+                "Bench",
+                "--domain",
+                "mss.test",
+                "--port-base",
+                PORT,
+                "--dns",
+                "127.0.0.1:9",
+            )
             domains = [word for number in range(DESTINATIONS) for word in ("--domain", domain(number))]
-            run(*init, OUT / "sink", "--operator", "Sink", "--hostname", "sink.test", "--port-base", PORT + 20, "--join", OUT / "a", *domains)
-            run(MSSANTE, "-c", self.config, "bal", "create", SENDER, "--type", "ORG", "--finess", "750000002", "--nom", "BENCH", "--password-stdin", given=PASSWORD)
+            run(
+                *init,
+                OUT / "sink",
+                "--operator",
+                "Sink",
+                "--hostname",
+                "sink.test",
+                "--port-base",
+                PORT + 20,
+                "--join",
+                OUT / "a",
+                *domains,
+            )
+            run(
+                MSSANTE,
+                "-c",
+                self.config,
+                "bal",
+                "create",
+                SENDER,
+                "--type",
+                "ORG",
+                "--finess",
+                "750000002",
+                "--nom",
+                "BENCH",
+                "--password-stdin",
+                given=PASSWORD,
+            )
             shutil.copytree(OUT / "a", OUT / "fresh", symlinks=True)
             (OUT / "ok").touch()
         shutil.rmtree(OUT / "a")
@@ -170,7 +221,13 @@ class Ours:
     async def _fill(self, messages):
         settings = load(self.config)
         store = await asyncio.to_thread(
-            lambda: Store.open(settings.store.database, settings.store.contents, read_master_key(settings.store.master_key), clock=SystemClock(), base=settings.directory)
+            lambda: Store.open(
+                settings.store.database,
+                settings.store.contents,
+                read_master_key(settings.store.master_key),
+                clock=SystemClock(),
+                base=settings.directory,
+            )
         )
         expires_us = SystemClock().now_us() + 5 * 86400 * 1_000_000
 
@@ -181,15 +238,21 @@ class Ours:
             pending = writer.finish()
             new = NewMessage(pending, SystemClock().now_us(), b"Received: by bench\r\n", scanner.finish().encode())
             rcpts = [QueueRecipient(parse_address(f"u@{domain(each)}")) for each in destinations]
-            await store.write(lambda tx: enqueue(tx, add_message(tx, new), SENDER, rcpts, expires_us=expires_us), contents=(pending,))
+            await store.write(
+                lambda tx: enqueue(tx, add_message(tx, new), SENDER, rcpts, expires_us=expires_us), contents=(pending,)
+            )
 
         for start in range(0, len(messages), 500):
-            await asyncio.gather(*(post(start + place, each) for place, each in enumerate(messages[start : start + 500])))
+            await asyncio.gather(
+                *(post(start + place, each) for place, each in enumerate(messages[start : start + 500]))
+            )
         await asyncio.to_thread(store.close)
 
     def start(self):
         self.log = (OUT / "serve.log").open("ab")
-        self.process = subprocess.Popen([MSSANTE, "-c", str(self.config), "serve"], stdout=subprocess.PIPE, stderr=self.log, text=True)
+        self.process = subprocess.Popen(
+            [MSSANTE, "-c", str(self.config), "serve"], stdout=subprocess.PIPE, stderr=self.log, text=True
+        )
         assert self.process.stdout.readline().startswith("ready"), "see serve.log"
 
     @property
@@ -224,7 +287,9 @@ class Postfix:
         pki = OUT / "a" / "pki"
         for name in ("operator.pem", "operator.key", "ca.pem"):
             shutil.copy(pki / name, base / "etc" / name)
-        (base / "etc" / "transport").write_text("".join(f"{domain(n)} smtp:[{address(n)}]:{SINK}\n" for n in range(DESTINATIONS)))
+        (base / "etc" / "transport").write_text(
+            "".join(f"{domain(n)} smtp:[{address(n)}]:{SINK}\n" for n in range(DESTINATIONS))
+        )
         (base / "etc" / "main.cf").write_text(f"""compatibility_level = 3.6
 config_directory = {base}/etc
 queue_directory = {base}/spool
@@ -253,11 +318,13 @@ smtp_tls_cert_file = {base}/etc/operator.pem
 smtp_tls_key_file = {base}/etc/operator.key
 smtp_tls_CAfile = {base}/etc/ca.pem
 smtp_tls_session_cache_database =
-smtp_tls_connection_reuse = {'yes' if reuse else 'no'}
+smtp_tls_connection_reuse = {"yes" if reuse else "no"}
 default_process_limit = 100
 """)
         master = Path("/usr/share/postfix/master.cf.dist").read_text().splitlines()
-        lines = [f"127.0.0.1:{INSIDE} inet n - n - - smtpd" if line.startswith("smtp      inet") else line for line in master]
+        lines = [
+            f"127.0.0.1:{INSIDE} inet n - n - - smtpd" if line.startswith("smtp      inet") else line for line in master
+        ]
         for place, line in enumerate(lines):
             words = line.split()
             if len(words) >= 8 and not line[0].isspace() and line[0] != "#":
@@ -269,7 +336,7 @@ default_process_limit = 100
             if Path("/etc/postfix", name).exists():
                 shutil.copy(f"/etc/postfix/{name}", base / "etc" / name)
         self.group.mkdir(parents=True, exist_ok=True)
-        in_group = f'echo $$ > {self.group}/cgroup.procs; exec postfix -c {base}/etc start'
+        in_group = f"echo $$ > {self.group}/cgroup.procs; exec postfix -c {base}/etc start"
         subprocess.run(["sh", "-c", in_group], check=True, capture_output=True)
 
     def route(self, dead=None):
@@ -290,7 +357,10 @@ default_process_limit = 100
             thread.start()
         for thread in threads:
             thread.join()
-        while any((self.base / "spool" / part).exists() and any(f for _, _, f in os.walk(self.base / "spool" / part)) for part in ("incoming", "active")):
+        while any(
+            (self.base / "spool" / part).exists() and any(f for _, _, f in os.walk(self.base / "spool" / part))
+            for part in ("incoming", "active")
+        ):
             time.sleep(0.2)
 
     def start(self):
@@ -417,7 +487,9 @@ class Caller:
         self.port, self.source, self.tls = port, f"127.0.0.{2 + number % 20}", tls
 
     async def _open(self, **tls):
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(self.source, 0), **tls)
+        self.reader, self.writer = await asyncio.open_connection(
+            "127.0.0.1", self.port, local_addr=(self.source, 0), **tls
+        )
 
     async def _say(self, line):
         self.writer.write(line + b"\r\n")
@@ -514,7 +586,10 @@ async def _held(a):
     tls.check_hostname = False
     tls.load_cert_chain(pki / "operator.pem", pki / "operator.key")
     count = int(1000 * a.scale)
-    mx, submission = ("silent", "ehlo", "half", "hello", "drip", "idle", "long_line"), ("ehlo", "half", "hello", "drip", "idle", "long_line", "noise", "signed_in")
+    mx, submission = (
+        ("silent", "ehlo", "half", "hello", "drip", "idle", "long_line"),
+        ("ehlo", "half", "hello", "drip", "idle", "long_line", "noise", "signed_in"),
+    )
     for port, kinds in ((PORT, mx), (PORT + 1, submission)):
         for kind in kinds:
             server.start()
@@ -534,15 +609,21 @@ def held(a):
 
 def report():
     rows = [json.loads(line) for line in RES.open()]
-    print("| scenario | case | server | runs | a second | CPU ms each | sessions | lost/dup | a second by tenth | memory MB, at most by 0, 20 .. 100 % |\n|---|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| scenario | case | server | runs | a second | CPU ms each | sessions | lost/dup | a second by tenth | memory MB, at most by 0, 20 .. 100 % |\n|---|---|---|---|---|---|---|---|---|---|"
+    )
     for key in dict.fromkeys((r["scenario"], r["case"], r["server"]) for r in rows if r["scenario"] != "held"):
         rs = [r for r in rows if (r["scenario"], r["case"], r["server"]) == key]
         mid = lambda name: statistics.median(r[name] for r in rs)
-        print(f"| {' | '.join(key)} | {len(rs)} | {mid('per_s'):.0f} | {mid('cpu_ms_each'):.2f} | {mid('sessions'):.0f} | {sum(r['expected'] - r['recipients'] for r in rs)}/{sum(r['duplicates'] for r in rs)} | {' '.join(f'{t:.0f}' for t in rs[-1]['by_tenth'])} | {' '.join(map(str, rs[-1]['memory_mb']))} |")
+        print(
+            f"| {' | '.join(key)} | {len(rs)} | {mid('per_s'):.0f} | {mid('cpu_ms_each'):.2f} | {mid('sessions'):.0f} | {sum(r['expected'] - r['recipients'] for r in rs)}/{sum(r['duplicates'] for r in rs)} | {' '.join(f'{t:.0f}' for t in rs[-1]['by_tenth'])} | {' '.join(map(str, rs[-1]['memory_mb']))} |"
+        )
     print("\n| held | KB each | CPU ms each |\n|---|---|---|")
     for case in dict.fromkeys(r["case"] for r in rows if r["scenario"] == "held"):
         rs = [r for r in rows if r["case"] == case]
-        print(f"| {case} | {statistics.median(r['kb_each'] for r in rs)} | {statistics.median(r['cpu_ms_each'] for r in rs)} |")
+        print(
+            f"| {case} | {statistics.median(r['kb_each'] for r in rs)} | {statistics.median(r['cpu_ms_each'] for r in rs)} |"
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Bals and delegations."""
 
-
 import pytest
 
 from mssante.domain.address import parse_address
