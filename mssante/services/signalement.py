@@ -27,8 +27,9 @@ MOST_AT_ONCE: Final = 100
 """Messages that one command reports."""
 _MOST_TEXT: Final = 65_536
 _RETURN_PATH: Final = re.compile(rb"^Return-Path: <([^>]*)>", re.MULTILINE)
+# What stands before the word stays within its line: over many empty ones it would be looked for again from each.
 _QUOTED_AUTHOR: Final = re.compile(
-    r"^[>\s*]*(?:De|From|Exp[ée]diteur)\s?\**\s?:[^\r\n]{0,200}?([^\s<>:\[\"']{1,64}@[\w.-]+\w)",
+    r"^(?:[>*]|[^\S\n])*(?:De|From|Exp[ée]diteur)\s?\**\s?:[^\r\n]{0,200}?([^\s<>:\[\"']{1,64}@[\w.-]+\w)",
     re.IGNORECASE | re.MULTILINE,
 )
 

@@ -124,6 +124,7 @@ async def test_by_forwarding(cabinet: Cabinet, who: str, domain: str) -> None:
         f"> From: {COLLEAGUE}\r\n> To: x@y.fr\r\n",
         f"*De :* Paul [{COLLEAGUE}]\r\n",
         f"Expéditeur: {COLLEAGUE}\r\n",
+        pytest.param("\r\n> * " * 10_000 + f"> * De : {COLLEAGUE}\r\n", id="after many empty lines"),
     ],
 )
 async def test_by_forwarding_in_the_text(cabinet: Cabinet, quoted: str) -> None:
