@@ -16,6 +16,8 @@ VANISHED = re.compile(rb"\* VANISHED (?:\(EARLIER\) )?([0-9:,]+)")
 HIGHEST = re.compile(rb".* OK \[HIGHESTMODSEQ (\d+)\].*")
 FETCH = re.compile(rb"\* (\d+) FETCH \((?:UID (\d+))?(?: ?FLAGS \(([^)]*)\))?.*\)", re.DOTALL)
 BY_NUMBER = ("FETCH", "STORE", "SEARCH")
+DELAYED = "NOTIFY SET (selected-delayed (MessageNew (UID) MessageExpunge FlagChange)) (personal (MailboxName))"
+"""Hears of what comes between its commands too, of nothing by which the numbers change (RFC 5465 §6.1.2)."""
 
 
 class Client:
@@ -113,9 +115,9 @@ async def _agree(client: Client, account: Account) -> None:
         assert (b"\\Flagged" in told) == bool(opened.listing.flags[place] & 4)
 
 
-async def _come_back(client: Client, others: Sequence[Client], line: Line, choice: random.Random) -> Client:
+async def come_back(client: Client, others: Sequence[Client], line: Line, choice: random.Random) -> Client:
     """A device that knew all its messages loses its connection; others go on; it is told what it missed (RFC 7162
-    §3.2.5)."""
+    §3.2.5). `line`: signed in again."""
     await client.command("UID FETCH 1:* (UID FLAGS)")
     known = [uid for uid in client.uids if uid is not None]
     await client.line.close()
@@ -124,7 +126,6 @@ async def _come_back(client: Client, others: Sequence[Client], line: Line, choic
         await other.act(choice)
     again = Client(line)
     again.uids, again.flags = list(known), dict(client.flags)
-    await line.sign_in()
     await again.command("ENABLE QRESYNC")
     validity = (await line.command("STATUS INBOX (UIDVALIDITY)"))[0].split()[-1].rstrip(b")").decode()
     told = " " + ",".join(map(str, known)) if known and choice.random() < 0.5 else ""
@@ -148,10 +149,14 @@ async def test_sequence_numbers_never_lie(
         if not clients:
             await client.command("ENABLE QRESYNC")
         await client.command("SELECT INBOX")
+        if len(clients) == seed % 3:  # one of them hears between its commands too
+            await client.command(DELAYED)
         clients.append(client)
     for step in range(60):
         if step % 20 == 19:
-            clients[0] = await _come_back(clients[0], clients[1:], await connect(), choice)
+            line = await connect()
+            await line.sign_in()
+            clients[0] = await come_back(clients[0], clients[1:], line, choice)
         if choice.random() < 0.2:
             await operator.deliver(letter(step), ALICE)
         if choice.random() < 0.3:  # two at once

@@ -1,49 +1,27 @@
 """The regulator beside two serving processes, on both databases: an abusive account is found by what is reported of it
 and closed everywhere at once; what it did before stays where it was."""
 
-import dataclasses
-import shutil
 import smtplib
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from tests.support.operators import SERVICES, Network, Operator, free_ports, until
+from tests.support.operators import Network, Operator, until
 from tests.support.postgres import running_postgres
 from tests.support.xdm import attached, xdm
-from tests.system.people import Person, new_ins, patient, professional
+from tests.system.pairs import at, beside, served
+from tests.system.people import new_ins, patient, professional
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def pair(request: pytest.FixtureRequest, own_network: Network) -> Iterator[tuple[Operator, Operator]]:
     """Two processes of the cabinet on one store, serving; the clinique, where mail goes, is away."""
     first = own_network.cabinet
-    contents = f"file:{first.directory}/data/contents"
-    second = Operator(first.directory.with_name("cabinet-bis"), free_ports(len(SERVICES)))
-    try:
-        if request.param == "sqlite":
-            first.set("store", database=f"sqlite:///{first.directory}/data/mssante.db", contents=contents)
-            yield from served(own_network, first, second)
-        else:
-            with running_postgres() as server:
-                first.set("store", database=server.url(server.new_database()), contents=contents)
-                yield from served(own_network, first, second)
-    finally:
-        second.close()
-
-
-def served(network: Network, first: Operator, second: Operator) -> Iterator[tuple[Operator, Operator]]:
-    shutil.copytree(first.directory, second.directory, symlinks=True)
-    ports = {each: second.port_of(each) for each in SERVICES}
-    second.set("listen", **ports)
-    network.serve(first, second)
-    yield first, second
-    assert (first.stop(), second.stop()) == (0, 0)
-    assert [*first.troubles(), *second.troubles()] == []
-
-
-def at(operator: Operator, person: Person) -> Person:
-    return dataclasses.replace(person, operator=operator)
+    with ExitStack() as stack:
+        server = stack.enter_context(running_postgres()) if request.param == "postgresql" else None
+        second = stack.enter_context(beside(first, server))
+        yield stack.enter_context(served(own_network, first, second))
 
 
 @pytest.mark.timeout(120)

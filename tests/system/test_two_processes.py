@@ -1,16 +1,15 @@
 """Two processes of one operator serve one PostgreSQL: nothing is sent twice, and what one had in hand when it was
 killed leaves by the other once its leases end."""
 
-import dataclasses
-import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.operators import SERVICES, Network, Operator, free_ports, until
+from tests.support.operators import Network, Operator, until
 from tests.support.postgres import Postgres, running_postgres
+from tests.system.pairs import at, beside
 from tests.system.people import Letter, Person, professional
 
 LEASE_S = 3
@@ -27,20 +26,8 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def second(own_network: Network, postgres: Postgres) -> Iterator[Operator]:
     """Another process of the cabinet, with doors of its own; both are on PostgreSQL."""
-    first = own_network.cabinet
-    first.set("store", database=postgres.url(postgres.new_database()), contents=f"file:{first.directory}/data/contents")
-    first.set("queue", lease_s=LEASE_S)
-    directory = first.directory.with_name("cabinet-bis")
-    shutil.copytree(first.directory, directory, symlinks=True)
-    second = Operator(directory, free_ports(len(SERVICES)))
-    second.set("listen", **{each: second.port_of(each) for each in SERVICES})
-    yield second
-    second.close()
-
-
-def at(operator: Operator, person: Person) -> Person:
-    """The same person at another door."""
-    return dataclasses.replace(person, operator=operator)
+    with beside(own_network.cabinet, postgres, lease_s=LEASE_S) as second:
+        yield second
 
 
 def send(author: Person, reader: Person, count: int) -> list[Letter]:
