@@ -95,11 +95,12 @@ def documents(read: Read, card: Card) -> list[Document]:
         fields = {name: values[0] for name, values in split_fields(header, _FIELDS).items()}
         encoding = parse_encoding(fields.get(b"content-transfer-encoding", b""))
         content = content_of(read, leaf.body_start, leaf.body_end, encoding)
-        beginning = content.at(0, 256)
-        if beginning.startswith(_ZIP):
-            found += _of_archive(content, _name(fields), budget)
+        beginning, name = content.at(0, 256), _name(fields)
+        # Programs that unpack look for the directory at the end: what stands before the first member does not matter.
+        if beginning.startswith(_ZIP) or name.lower().endswith(".zip"):
+            found += _of_archive(content, name, budget)
         elif _is_xml(beginning):
-            found += _of_xml(pieces(content, 0, content.size), _name(fields), expected=False)
+            found += _of_xml(pieces(content, 0, content.size), name, expected=False)
     return found
 
 
@@ -121,8 +122,11 @@ def _name(fields: dict[bytes, bytes]) -> str:
 
 
 def _is_xml(beginning: bytes) -> bool:
-    # UTF-8 with or without its mark, and UTF-16 with one: what an XML reader takes without being told.
-    return beginning.startswith((b"\xff\xfe", b"\xfe\xff")) or beginning.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+    # UTF-8 and UTF-16, with or without a mark: what an XML reader takes without being told, after any empty lines.
+    if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    said = beginning.lstrip(b"\xef\xbb\xbf \t\r\n")
+    return said.startswith((b"<", b"\0<")) or (not said and bool(beginning))
 
 
 # --- XML

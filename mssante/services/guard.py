@@ -24,7 +24,10 @@ from mssante.store.accounts import find_bals
 
 Action = Literal["refuse", "warn", "off"]
 
-_TEXT: Final = re.compile(rb'"text" "(?:plain|html)"', re.IGNORECASE)
+_TEXT: Final = re.compile(rb'\("text" "(?:plain|html)" [(N]', re.IGNORECASE)
+"""A part of text in a BODYSTRUCTURE; a parameter of that name and value has another one or the end behind it."""
+_FILE: Final = re.compile(rb'"(?:file)?name[*"]|"attachment"|\}\r\n', re.IGNORECASE)
+"""A part with the name of a file, whatever it says it is; or octets that BODYSTRUCTURE does not quote."""
 
 log = structlog.get_logger("mssante.guard")
 
@@ -64,7 +67,9 @@ class Guard:
 
 
 def _is_text(card: Card) -> bool:
-    """Whether every part is text to be read: what most mail is."""
+    """Whether every part is text to be read, and none a file: what most mail is."""
+    if _FILE.search(card.bodystructure):
+        return False
     leaves, waiting = 0, [card.root]
     while waiting:
         part = waiting.pop()

@@ -47,6 +47,34 @@ async def test_a_patients_own_documents_arrive_untouched(cabinet: Cabinet, piece
         assert b"\r\n" + field in read
 
 
+@pytest.mark.parametrize(
+    "kind",
+    ["text/plain", "text/html; charset=utf-8", "application/zip; text=plain"],
+)
+async def test_what_a_message_calls_its_file_does_not_count(cabinet: Cabinet, kind: str) -> None:
+    refused = await cabinet.send(
+        await cabinet.signed_in(), DOCTOR, [PATIENT], attached(DOCTOR, f"<{PATIENT}>", ("a.zip", kind, xdm(OMAR)))
+    )
+    assert isinstance(refused, Refuse)
+    assert refused.rule is Rule.DOCUMENT_OTHER_PATIENT
+
+
+async def test_a_parameter_is_no_part_of_text(cabinet: Cabinet) -> None:
+    """Neither a name nor a disposition says that it is a file."""
+    message = attached(DOCTOR, f"<{PATIENT}>", ("a", "application/zip", xdm(OMAR)))
+    for gone in (b'; name="a"', b'Content-Disposition: attachment; filename="a"\r\n'):
+        message = message.replace(gone, b"; text=plain" if gone.startswith(b";") else b"")
+    refused = await cabinet.send(await cabinet.signed_in(), DOCTOR, [PATIENT], message)
+    assert isinstance(refused, Refuse)
+    assert refused.rule is Rule.DOCUMENT_OTHER_PATIENT
+
+
+async def test_octets_before_an_archive_do_not_hide_it(cabinet: Cabinet) -> None:
+    refused = await cabinet.send(await cabinet.signed_in(), DOCTOR, [PATIENT], carrying(b"MZ" * 400 + xdm(OMAR)))
+    assert isinstance(refused, Refuse)
+    assert refused.rule is Rule.DOCUMENT_OTHER_PATIENT
+
+
 async def test_a_large_archive_is_read_back_from_its_segment(cabinet: Cabinet) -> None:
     more = {"IHE_XDM/SUBSET01/DOC2.PDF": bytes(range(251)) * 1200}
     caller = await cabinet.signed_in()
