@@ -301,8 +301,14 @@ class Account:
         return self._store.hints.subscribe("folder", folder_id, changed)
 
     def watch_names(self, bal_id: int, changed: Callable[[], None]) -> Callable[[], None]:
-        """As `watch`, of the folders that a bal has, their names and what its holder is subscribed to."""
-        return self._store.hints.subscribe("folders", bal_id, changed)
+        """As `watch`, of the names of a bal's folders, of what its holder is subscribed to and of who may see them."""
+        stops = [self._store.hints.subscribe(kind, bal_id, changed) for kind in ("folders", "bal")]
+
+        def stop() -> None:
+            for each in stops:
+                each()
+
+        return stop
 
 
 class Append:
