@@ -215,12 +215,14 @@ class Connection(asyncio.Protocol):
             await self.wait()
         return event
 
-    async def breathe(self) -> None:
-        """Amid a long answer: hand over what is worth it, let others run. Farewell when the session has to end."""
+    async def breathe(self, *, within: bool = False) -> None:
+        """Between two answers of many, or `within` one: hand over what is worth it, let others run. Between two:
+        Farewell when the session has to end."""
         if self.full:
             await self.flush()
             await asyncio.sleep(0)
-        self.checkpoint()
+        if not within:
+            self.checkpoint()
 
     async def or_cut(self, octets: Awaitable[Promised]) -> Promised:
         """Octets that were promised already: without them the answer cannot be ended but by the connection's end."""

@@ -26,7 +26,7 @@ from imap.values import Fetch
 from imap.view import View, compact, partial
 from mssante.domain import flags
 from mssante.mime.card import Summary
-from mssante.services.messages import Loaded, Message
+from mssante.services.messages import CHUNK, Loaded, Message
 
 _FLAGS_BATCH: Final = 1000
 _BINARY: Final = frozenset({Kind.BINARY, Kind.BINARY_SIZE})
@@ -221,4 +221,8 @@ async def _tell(session: Session, view: View, place: int, found: Loaded, items: 
         else:
             line += _CARDS[kind](message, message.summary)
         line += b" "
+        if len(line) >= CHUNK:  # sections may be many times what the message is
+            session.wire.write(line[:-1])
+            line = b" "
+            await session.wire.breathe(within=True)
     session.wire.write((line[:-1] if line.endswith(b" ") else line) + b")\r\n")

@@ -6,6 +6,7 @@ Always true here: columns are in uid order and of one length; rows are held a pa
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -98,6 +99,8 @@ _RUN = Prepared(
     .order_by(entry.c.uid)
 )
 
+_card = lru_cache(maxsize=2)(Card.decode)  # of thousands of parts each may be asked for by itself
+
 
 class Message(msgspec.Struct, gc=False):
     """What is the same for all entries of a message. `internal_us`: when it arrived; `size`: octets of prepend and
@@ -113,7 +116,7 @@ class Message(msgspec.Struct, gc=False):
 
     @property
     def card(self) -> Card:
-        return Card.decode(self.encoded)
+        return _card(self.encoded)
 
     @property
     def summary(self) -> Summary:

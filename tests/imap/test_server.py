@@ -5,6 +5,7 @@ import base64
 import re
 import socket
 import ssl
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -295,6 +296,27 @@ def _held(connection: Connection) -> int:
     assert isinstance(transport, asyncio.Transport)
     below = transport._ssl_protocol._transport  # type: ignore[attr-defined]
     return connection._out_size + transport.get_write_buffer_size() + int(below.get_write_buffer_size())
+
+
+async def test_many_sections_of_one_message_are_sent_as_they_are_read(alice: Line, operator: Operator) -> None:
+    """An answer a thousand times as large as its message is never held whole, nor copied for each section."""
+    content = letter(1) + b"".join(b"%076d\r\n" % line for line in range(800))
+    await operator.deliver(content, ALICE, prepend=b"")
+    await alice.command("SELECT INBOX")
+    asked = b" ".join(b"BODY.PEEK[]<%d.60000>" % start for start in range(1500))
+    tracemalloc.start()
+    await alice.send(b"a1 FETCH 1 (" + asked + b" UID)\r\n")
+    sent, last = 0, b""
+    while not last.endswith(b"a1 OK FETCH completed\r\n"):
+        piece = await alice.reader.read(65536)
+        assert piece
+        sent += len(piece)
+        last = (last + piece)[-60:]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sent > 1500 * 60_000
+    assert most < 8_000_000, most
+    assert last.endswith(b")\r\na1 OK FETCH completed\r\n") and b" )" not in last
 
 
 async def test_a_client_that_goes_away_amid_an_answer(operator: Operator) -> None:
