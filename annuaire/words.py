@@ -9,6 +9,8 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
+from mssante.domain.normal_forms import normalized
+
 _WORD = re.compile(r"[^\W_]+")
 # What decomposition leaves whole.
 _LIGATURES = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l"})
@@ -21,7 +23,7 @@ def words_of(text: str) -> tuple[str, ...]:
     """The words of ``text`` without accents, case or punctuation: ``L'Haÿ-les-Roses`` → l, hay, les, roses."""
     folded = text.casefold()
     if not folded.isascii():
-        decomposed = unicodedata.normalize("NFKD", folded).translate(_LIGATURES)
+        decomposed = normalized("NFKD", folded).translate(_LIGATURES)
         folded = "".join(character for character in decomposed if not unicodedata.combining(character))
     return tuple(_WORD.findall(folded))
 

@@ -14,6 +14,8 @@ import re
 import unicodedata
 from typing import Final
 
+from mssante.domain.normal_forms import normalized
+
 DELIMITER: Final = "/"
 MAX_NAME: Final = 255
 """Characters of a whole name, levels included."""
@@ -75,7 +77,7 @@ def canonical(name: str) -> str:
 
 def check_new(name: str) -> str:
     """A name as a mailbox may be created under: NFC, checked. NameFault otherwise."""
-    name = canonical(unicodedata.normalize("NFC", name))
+    name = canonical(normalized("NFC", name))
     levels = name.split(DELIMITER)
     if len(name) > MAX_NAME or len(levels) > MAX_LEVELS:
         raise NameFault("mailbox name is too long or too deep")

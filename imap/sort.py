@@ -7,11 +7,15 @@ is never its own ancestor, whatever the References fields say.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
+
+from mssante.domain.normal_forms import normalized
+
+MAX_SUBJECT: Final = 1000
+"""Letters of a subject that are compared: taking its marks away costs the square of their number."""
 
 _LITERAL = re.compile(rb"\{([0-9]+)\}\r\n")
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
@@ -39,7 +43,7 @@ class Facts(msgspec.Struct, frozen=True):
 
 def base_subject(subject: str) -> tuple[str, bool]:
     """The base subject as it is compared, and whether it was a reply or forward (§2.1)."""
-    text = _SPACES.sub(" ", subject)
+    text = _SPACES.sub(" ", subject[:MAX_SUBJECT])
     reply = False
     while True:
         stripped = _TRAILER.sub("", text)
@@ -63,7 +67,7 @@ def base_subject(subject: str) -> tuple[str, bool]:
 
 def casemap(text: str) -> str:
     """i;unicode-casemap (RFC 5051 §2)."""
-    return unicodedata.normalize("NFKD", text).casefold()
+    return normalized("NFKD", text).casefold()
 
 
 def mailbox_of(envelope: bytes, number: int) -> str:

@@ -4,11 +4,11 @@ What must always hold: pure; a document that names its patient by an INS goes to
 nobody by an INS is no proof of a mistake; a matricule is never part of a reason, nor of what is shown.
 """
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from mssante.domain.normal_forms import normalized
 from mssante.domain.verdict import ACCEPT, Refuse, Rule, Verdict
 
 MOST_SHOWN: Final = 120
@@ -29,7 +29,7 @@ class Document:
     @property
     def shown(self) -> str:
         """The name as an SMTP answer may carry it: printable ASCII, the end kept of one that is too long."""
-        plain = unicodedata.normalize("NFKD", self.name).encode("ascii", "ignore").decode()
+        plain = normalized("NFKD", self.name).encode("ascii", "ignore").decode()
         return "".join(character if character.isprintable() else "?" for character in plain)[-MOST_SHOWN:]
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from mssante.domain.normal_forms import normalized
+
 _FIN: Final = re.compile(r"\[\s*[Ff]\s*[Ii]\s*[Nn]\s*\]")
 
 
@@ -88,7 +90,7 @@ def _seen(text: str) -> str:
     """The text as a reader sees it: compatibility forms (full-width ones) folded, format characters left out."""
     if text.isascii():
         return text
-    folded = unicodedata.normalize("NFKC", text)
+    folded = normalized("NFKC", text)
     return "".join(character for character in folded if unicodedata.category(character) != "Cf")
 
 

@@ -1,14 +1,13 @@
 """The text of a message as people search it.
 
 What must always hold: `fold` is the one notion of sameness, for what is searched and for what is looked for; it keeps
-substrings (if a is in b, then fold(a) is in fold(b)), and so does `plain`. A text has no line feed but between header
-fields and no NUL but between its sections. Nothing here raises on what a message contains; reading is linear in the
-octets looked at, which are bounded whatever the message holds.
+substrings (if a is in b, then fold(a) is in fold(b); thirty marks in a row aside), and so does `plain`. A text has no
+line feed but between header fields and no NUL but between its sections. Nothing here raises on what a message contains;
+reading is linear in the octets looked at, which are bounded whatever the message holds.
 """
 
 import binascii
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -16,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from selectolax.lexbor import LexborHTMLParser
 
+from mssante.domain.normal_forms import normalized
 from mssante.mime.card import LEAF, Card, Part
 from mssante.mime.content import ContentType, parse_content_type, parse_parameters
 from mssante.mime.headers import codec_of, decode_text, split_fields, unfold
@@ -64,7 +64,7 @@ def fold(text: str) -> str:
     """As people type: no case, no accents (é=e, œ=oe, ß=ss, İ=i), typographic signs as on a keyboard, all white space
     one space."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKD", text.replace("´", "'")).casefold()
+        text = normalized("NFKD", text.replace("´", "'")).casefold()
         text = _ODD.sub(lambda found: _TYPED[found[0]], text)
     else:
         text = text.lower().replace("\0", "").replace("`", "'")
@@ -76,7 +76,7 @@ def fold(text: str) -> str:
 
 def plain(text: str) -> str:
     """To the letter but for case and the way a letter is composed (RFC 9051 §6.4.4)."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text.replace("\0", "")).casefold())
+    return normalized("NFC", normalized("NFC", text.replace("\0", "")).casefold())
 
 
 class Wanted(msgspec.Struct, frozen=True):

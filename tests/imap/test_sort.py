@@ -111,3 +111,8 @@ def test_every_message_is_in_one_thread_once(made: list[tuple[str, list[str], st
 def test_a_thread_may_be_deeper_than_the_stack() -> None:
     deep = [facts(place, "", (f"<{place - 1}>",)) for place in range(5000)]
     assert text(by_references(deep)) == "(" + " ".join(map(str, range(5000))) + ")"
+
+
+@pytest.mark.parametrize("piece", ["(fwd)", "[a]", "[fwd:", "re:", "[", "re["])
+def test_hostile_subjects_are_read_in_bounded_time(piece: str) -> None:
+    base_subject(piece * 200_000 + "x" + "]" * 200_000)
