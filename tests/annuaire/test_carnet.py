@@ -107,14 +107,10 @@ def test_nobody_but_the_feeder_writes(book: tuple[Slapd, str], tmp_path: Path) -
     feed(Feed(target(running), [], [], {HOLDER: hashed}))
     secret = tmp_path / "holder"
     secret.write_text(PASSWORD)
+    [(_, record), *_] = lines(tmp_path)
+    holder = target(running, bind_dn=f"uid={HOLDER},ou=comptes,{BASE}", password_file=str(secret))
     with pytest.raises(SourceError):
-        feed(
-            Feed(
-                target(running, bind_dn=f"uid={HOLDER},ou=comptes,{BASE}", password_file=str(secret)),
-                lines(tmp_path),
-                [],
-            )
-        )
+        feed(Feed(holder, [(1_000_000, record)], []))  # a number that no other test has fed
 
 
 def test_ldapsearch_over_tls(book: tuple[Slapd, str], tmp_path: Path) -> None:
