@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from imap.mailbox_names import NameFault, canonical, decode
 from mssante.domain.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
-from mssante.services.loading import Archived, ArchiveError, crlf
+from mssante.services.loading import Archived, ArchiveError, OutOfReach, crlf
 
 _LIST: Final = re.compile(rb'\((?P<attributes>[^)]*)\) (?:"(?P<delimiter>\\?.)"|NIL) (?P<name>.+)', re.DOTALL)
 _FLAGS: Final = (
@@ -47,7 +47,7 @@ class Source:
         try:
             self._session = imaplib.IMAP4_SSL(host, port, ssl_context=context, timeout=timeout_s)
         except (OSError, imaplib.IMAP4.error) as fault:
-            raise ArchiveError(f"{host}:{port}: {fault}") from fault
+            raise _failed(f"{host}:{port}", fault) from fault
 
     def sign_in(self, user: str, password: str) -> None:
         self._ask(self._session.authenticate, "PLAIN", lambda _: f"\0{user}\0{password}".encode())
@@ -92,11 +92,17 @@ class Source:
         try:
             status, answer = command(*args, **named)
         except (OSError, imaplib.IMAP4.error) as fault:
-            raise ArchiveError(f"the other server: {fault}") from fault
+            raise _failed("the other server", fault) from fault
         if status != "OK":
             raise ArchiveError(f"the other server: {b' '.join(filter(None, answer)).decode('utf-8', 'replace')}")
         found: list[Any] = answer
         return found
+
+
+def _failed(who: str, fault: Exception) -> ArchiveError:
+    """A connection that ends or never stands is out of reach; an answer, and a certificate, are not."""
+    lost = isinstance(fault, OSError | imaplib.IMAP4.abort) and not isinstance(fault, ssl.SSLCertVerificationError)
+    return (OutOfReach if lost else ArchiveError)(f"{who}: {fault}")
 
 
 def _folder(wire: bytes, delimiter: bytes, attributes: list[bytes]) -> RemoteFolder:

@@ -89,7 +89,7 @@ def create(
     hashed = hash_of(settings, entry.address, entry.password)
     with open_store(settings) as store:
         _open(store, [(entry, hashed)], der)
-    say(f"{entry.address} opened")
+    say(f"{entry.address} {'prepared: mssante bal reopen opens it' if draft else 'opened'}")
 
 
 @app.command("import")

@@ -10,6 +10,7 @@ import typer
 
 from mssante.cli.bal_access import AddressArgument
 from mssante.cli.frame import (
+    UNREACHABLE,
     USAGE,
     Failure,
     PasswordStdin,
@@ -65,7 +66,7 @@ def fetch(
     new."""
     from imap.source import Source
     from mssante.services.bals import known_bal
-    from mssante.services.loading import ArchiveError, load_archive
+    from mssante.services.loading import ArchiveError, OutOfReach, load_archive
     from mssante.services.searching import reading_of
     from tls.certificates import TlsError
     from tls.contexts import https_client
@@ -87,8 +88,10 @@ def fetch(
                 there.close()
         except TlsError as fault:
             raise Failure(f"--roots: {fault}", USAGE) from None
+        except OutOfReach as fault:
+            raise Failure(f"{fault}: run it again, it goes on where it stopped", UNREACHABLE) from None
         except ArchiveError as fault:
-            raise Failure(f"{fault}: what came before is here: run it again to go on") from None
+            raise Failure(f"{fault}: correct it and run it again") from None
 
 
 def export(
@@ -118,6 +121,8 @@ def export(
 def _tell(done: Counter[str]) -> None:
     for folder, count in sorted(done.items()):
         say(f"{folder}: {count} messages")
+    if not done:
+        say("no new message")
 
 
 def _imaps(url: str) -> tuple[str, int, str]:

@@ -67,10 +67,10 @@ def suspend(tx: Tx, address: Address, motif: str, actor: str) -> None:
 
 def reopen(tx: Tx, address: Address, motif: str, actor: str) -> None:
     """Ends a draft, a suspension or a closing under way. A closed bal stays closed. Raises NotFound, NotAllowed."""
-    if known_bal(tx.conn, address).state is BalState.CLOSED:
-        raise NotAllowed(
-            f"{tx.trace_name(str(address))} is closed: only the regulator reopens what the regulator closed"
-        )
+    bal = known_bal(tx.conn, address)
+    if bal.state is BalState.CLOSED:
+        why = "only the regulator reopens it" if closed_by_regulator(bal) else "it stays so, open another address"
+        raise NotAllowed(f"{tx.trace_name(bal.address)} is closed: {why}")
     step(tx, address, BalState.ACTIVE, "bal.reopened", motif, actor)
 
 
@@ -98,6 +98,11 @@ def empty(tx: Tx, bal: Bal, motif: str, actor: str) -> None:
     if bal.state is not BalState.CLOSED or bal.purged_us is not None:
         name = tx.trace_name(bal.address)
         raise NotAllowed(f"{name} is {'purged already' if bal.purged_us else bal.state}: closed mailboxes are purged")
+    if closed_by_regulator(bal):
+        raise NotAllowed(
+            f"{tx.trace_name(bal.address)} was closed by the regulator, who may reopen it: "
+            "mssante regulateur rouvrir, then close and purge"
+        )
     gone = 0
     for folder in folders(tx.conn, bal.id):
         gone += len(mail.expunge(tx, folder.id, [entry.uid for entry in mail.entries(tx.conn, folder.id)]))

@@ -37,6 +37,10 @@ class ArchiveError(ValueError):
     """What was named is no archive, or one of its messages cannot be read; the text says which."""
 
 
+class OutOfReach(ArchiveError):
+    """The server that it comes from does not answer, or no longer."""
+
+
 class Archived(msgspec.Struct, frozen=True):
     """A message of an archive; ``received_us`` None when the archive does not tell. ``origin`` names it in errors.
     ``fetched``: of a mailbox elsewhere, its folder's name there, UIDVALIDITY and UID."""
@@ -128,20 +132,23 @@ def _maildir(path: Path, folder: str) -> Iterator[Archived]:
 
 
 def _mbox(path: Path) -> Iterator[Archived]:
+    try:
+        with path.open("rb") as file:
+            begins = file.read(1024).lstrip(b"\r\n")
+    except OSError as fault:
+        raise ArchiveError(f"{path}: {fault.strerror}") from fault
+    if begins and not begins.startswith(b"From "):
+        raise ArchiveError(f"{path}: no mbox: a message must begin with a line From ; a zip file is unpacked first")
     box = mailbox.mbox(path, create=False)
     try:
         for number, key in enumerate(box.keys(), 1):
             first, _, octets = box.get_bytes(key, from_=True).partition(b"\n")
-            if not first.startswith(b"From "):
-                raise ArchiveError(f"{path}: no mbox: a message must begin with a line From ")
             octets = crlf(_QUOTED.sub(rb"\1", octets))
             header = octets.partition(b"\r\n\r\n")[0] + b"\r\n"
             status = header_fields(header, ("status", "x-status")).decode("ascii", "replace")
             letters = {letter for line in status.splitlines() for letter in line.rpartition(":")[2]}
             flags = sum(bit for letter, bit in _STATUS_FLAGS.items() if letter in letters)
             yield Archived(INBOX, octets, flags, _from_line_us(first), f"{path}: message {number}")
-        if not len(box) and path.stat().st_size:
-            raise ArchiveError(f"{path}: no mbox: a message must begin with a line From ")
     finally:
         box.close()
 

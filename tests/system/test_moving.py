@@ -51,7 +51,7 @@ def test_folders_flags_and_dates_come_along_once(network: Network, here_and_ther
         assert first[1] == b"Subject: un\r\n\r\nBonjour\r\n"
         assert session.select('"R&AOk-sultats/2025"')[1] == [b"1"]
     again = _fetch(network, new, old)
-    assert (again[0], again[1]) == (0, "")
+    assert (again[0], again[1]) == (0, "no new message\n")
     with imaplib.IMAP4_SSL("127.0.0.1", clinique.port_of("imaps"), ssl_context=clinique.trust()) as session:
         session.login(old.address, old.password)
         session.append("INBOX", "", None, b"Subject: neuf\r\n\r\nBonjour\r\n")

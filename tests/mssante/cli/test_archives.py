@@ -87,7 +87,7 @@ def test_nothing_is_overwritten_and_no_half_file_stays(filled: Operator, tmp_pat
         (("fetch", ADDRESS, "--from", "imaps://a:secret@b", "--password-stdin"), 2, "without a password"),
         (("fetch", ADDRESS, "--from", "imaps://a@127.0.0.1:99999", "--password-stdin"), 2, "such as imaps://"),
         (("fetch", ADDRESS, "--from", "imaps://a@127.0.0.1:1"), 2, "--password-stdin"),
-        (("fetch", ADDRESS, "--from", "imaps://a@127.0.0.1:1", "--password-stdin"), 1, "refused"),
+        (("fetch", ADDRESS, "--from", "imaps://a@127.0.0.1:1", "--password-stdin"), 3, "run it again"),
         (("fetch", ADDRESS, "--from", "imaps://a@127.0.0.1:1", "--password-stdin", "--roots", "x"), 2, "--roots"),
     ],
 )

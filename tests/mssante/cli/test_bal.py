@@ -296,6 +296,20 @@ def test_a_draft_is_prepared_then_opened_and_closed_in_two_steps(operator: Opera
     assert last == ["bal.reopened", "bal.closing", "bal.closed"]
 
 
+def test_what_the_regulator_closed_is_not_purged(operator: Operator) -> None:
+    """Else an appeal would find nothing to give back, and one person of the operator could see to that."""
+    address = operator.bal("a")
+    assert operator("regulateur", "clore", address, "--motif", "abus").code == 0
+    ended = operator("bal", "purge", address, "--motif", "x")
+    assert (ended.code, len(ended.lines)) == (1, 1)
+    assert "was closed by the regulator" in ended.lines[0]
+    assert operator("regulateur", "rouvrir", address, "--motif", "recours").code == 0
+    for command in ("close", "purge"):
+        assert operator("bal", command, address, "--motif", "demande").code == 0
+    ended = operator("bal", "reopen", address)
+    assert (ended.code, ended.lines) == (1, [f"mssante: {address} is closed: it stays so, open another address"])
+
+
 def test_a_purged_mailbox_is_a_tombstone(operator: Operator, store: Store) -> None:
     address = operator.bal("a", "--nom", "Martin")
     assert operator("bal", "purge", address, "--motif", "x").code == 1

@@ -1,6 +1,7 @@
 """`bal load`: an old mailbox comes along, whole."""
 
 import os
+import zipfile
 from pathlib import Path
 
 from mssante.cli.frame import open_store
@@ -81,7 +82,9 @@ def test_an_mbox(operator: Operator, tmp_path: Path) -> None:
 def test_what_is_no_archive_is_told_so(operator: Operator, tmp_path: Path) -> None:
     open_bal(operator)
     (tmp_path / "lettre.txt").write_text("Bonjour\n")
-    for source in (tmp_path / "absent", tmp_path / "lettre.txt", tmp_path):
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as export:
+        export.writestr("INBOX.mbox", "\nFrom a@b Mon Nov  3 09:00:00 2025\nSubject: un\n\nfin\n\n" * 2)
+    for source in (tmp_path / "absent", tmp_path / "lettre.txt", tmp_path / "export.zip", tmp_path):
         ended = operator("bal", "load", ADDRESS, "--from", str(source))
         assert ended.code == 2
         assert len(ended.lines) == 1
