@@ -41,6 +41,8 @@ _DATE = re.compile(rb"([ 0-9]?[0-9])-([A-Za-z]{3})-([0-9]{4})")
 _DATE_TIME = re.compile(
     rb"([ 0-9][0-9])-([A-Za-z]{3})-([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-])([0-9]{2})([0-9]{2})"
 )
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999 in UTC, in which INTERNALDATE is told."""
 _MONTHS = dict(zip(b"JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), range(1, 13), strict=True))
 
 Ranges = tuple[tuple[int, int], ...]
@@ -202,9 +204,12 @@ class Lexer:
         if self.utf8:
             return decode_text(value)
         try:
-            return mailbox_names.decode(value)
+            name = mailbox_names.decode(value)
         except mailbox_names.NameFault as fault:
             raise SyntaxFault(str(fault)) from None
+        if "\0" in name:  # written in modified UTF-7
+            raise SyntaxFault("NUL in a mailbox name")
+        return name
 
     # -- numbers, sets, dates
 
@@ -256,7 +261,10 @@ class Lexer:
             raise SyntaxFault("a date-time is out of range")
         seconds = (day.toordinal() - date(1970, 1, 1).toordinal()) * 86400 + hour * 3600 + minute * 60 + second
         offset = (zone_hour * 60 + zone_minute) * 60
-        return (seconds - (offset if found[7] == b"+" else -offset)) * 1_000_000
+        seconds -= offset if found[7] == b"+" else -offset
+        if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
+            raise SyntaxFault("a date-time is out of range")
+        return seconds * 1_000_000
 
     # -- lists
 
