@@ -9,6 +9,7 @@ at AUTH only; answers do not tell which addresses exist.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -87,6 +88,7 @@ class Accounts:
         self._passwords = passwords
         self._clock = clock
         self._throttle = throttle or Throttle()
+        self._turns = asyncio.Semaphore(passwords.threads)
         # Tokens cannot be guessed, and many expire behind one address: only a flood is kept from their issuer.
         self._tokens = Throttle(ThrottleLimits(per_login=1000, per_peer=1000))
         self._connect = connect
@@ -130,11 +132,14 @@ class Accounts:
         except StoreError as fault:
             return Defer(Rule.AUTH_UNAVAILABLE, str(fault))
         known = self._passwords.knows(tuple(names), login, password)
-        if self._throttle.blocked(peer, login, now_us, known=known):
-            return Defer(Rule.AUTH_TOO_MANY, f"too many failures from {peer}")
-        opened_by = await self._passwords.verify(tuple(names), login, password, now_us)
+        # Guesses that come at once are judged in turn, or all of them would be before the first was counted.
+        async with contextlib.nullcontext() if known else self._turns:
+            if self._throttle.blocked(peer, login, now_us, known=known):
+                return Defer(Rule.AUTH_TOO_MANY, f"too many failures from {peer}")
+            opened_by = await self._passwords.verify(tuple(names), login, password, now_us)
+            if opened_by is None:
+                self._throttle.failed(peer, login, now_us)
         if opened_by is None or bal is None:
-            self._throttle.failed(peer, login, now_us)
             tried = f"wrong password of {self._store.keys.trace_name(bal.address)}" if bal else "unknown login"
             return Refuse(Rule.AUTH_REFUSED, tried)
         self._throttle.succeeded(peer, login)
@@ -236,7 +241,7 @@ def _by_password(conn: Conn, login: str, password: str) -> tuple[Bal | None, fro
     bal = _find(conn, login)
     if bal is None:
         return None, frozenset(), {}
-    mark = keys_of(conn).mark(bal.address, password)
+    mark = keys_of(conn).mark(bal.id, password)
     devices = [one for one in credentials(conn, bal.id) if one.kind is Kind.DEVICE and one.mark == mark]
     names = {one.password_hash: f"password of the device {one.name}" for one in devices if one.password_hash}
     if bal.password_hash is not None:

@@ -24,7 +24,7 @@ def allow_device(tx: Tx, address: Address, name: str, password: str, password_ha
     bal = _open(tx.conn, address)
     if sum(one.kind is Kind.DEVICE for one in credentials.credentials(tx.conn, bal.id)) >= MOST_DEVICES:
         raise NotAllowed(f"the mailbox has {MOST_DEVICES} devices: revoke those that are no longer in use")
-    mark = tx.keys.mark(bal.address, password)
+    mark = tx.keys.mark(bal.id, password)
     credentials.add(tx, Credential(bal.id, Kind.DEVICE, name, mark, password_hash, tx.now_us))
     tx.journal("bal.device", actor=actor, object=bal.address, device=name)
 

@@ -55,6 +55,7 @@ class Passwords:
         cost = cost or PasswordCost()
         self._hasher = PasswordHasher(time_cost=cost.passes, memory_cost=cost.memory_kib, parallelism=cost.lanes)
         # Two at once: each takes its own memory, and a flood of wrong passwords must not starve the loop of CPU.
+        self.threads = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._remember_us = remember_us
         self._process_key = secrets.token_bytes(32)

@@ -90,10 +90,10 @@ class Keys:
             return address
         return _PATIENT + hmac.digest(self._locator_key, address.lower().encode(), "sha256")[:16].hex()
 
-    def mark(self, address: str, password: str) -> str:
+    def mark(self, bal_id: int, password: str) -> str:
         """16 bits by which the password of a device is told from those of others, so that one hash is tried, not all;
-        too few to tell it by."""
-        text = f"{address}\0{password}".encode("utf-8", "surrogateescape")
+        too few to tell it by. Of the bal, whose address may change."""
+        text = f"{bal_id}\0{password}".encode("utf-8", "surrogateescape")
         return hmac.digest(self._mark_key, text, "sha256")[:2].hex()
 
     def trace_name(self, text: str) -> str:

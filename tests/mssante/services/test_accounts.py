@@ -1,9 +1,13 @@
 """Signing in: right and wrong passwords, closed accounts, throttling, what is remembered."""
 
+import asyncio
+
 import pytest
 
 from mssante.domain.address import Address, parse_address
 from mssante.domain.bal import BalType
+from mssante.domain.ins import ins_key
+from mssante.domain.patient import Authority
 from mssante.domain.verdict import Defer, Refuse, Rule
 from mssante.services import bals, credentials
 from mssante.services.accounts import Accounts, SignedIn
@@ -15,8 +19,9 @@ from mssante.store import Conn
 from mssante.store.accounts import NewBal
 from mssante.store.credentials import Kind
 from mssante.store.folders import Folder, folders
+from mssante.store.patients import Identity, NewPatient, change_matricule, create_patients, patient
 from mssante.store.verify import verify
-from tests.mssante.services.conftest import CABINET, CHEAP, DOCTOR, PASSWORD, SECRETARY, Cabinet
+from tests.mssante.services.conftest import CABINET, CHEAP, DOCTOR, PASSWORD, PATIENTS, SECRETARY, Cabinet
 
 
 async def test_the_holder_signs_in_by_his_address_in_any_case(cabinet: Cabinet) -> None:
@@ -72,6 +77,16 @@ async def test_guessing_is_slowed_where_it_comes_from_and_the_holder_is_not_lock
     assert isinstance(await accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.1"), SignedIn)
     cabinet.clock.advance(60)
     assert isinstance(await accounts.sign_in(DOCTOR, PASSWORD, peer="192.0.2.66"), SignedIn)
+
+
+async def test_guesses_that_come_at_once_are_counted_too(cabinet: Cabinet) -> None:
+    limits = ThrottleLimits(per_login=3, per_peer=100, window_us=60_000_000)
+    accounts = Accounts(cabinet.store, Passwords(CHEAP), cabinet.clock, Throttle(limits))
+    guesses = [accounts.sign_in(DOCTOR, f"x{number}", peer="192.0.2.66") for number in range(30)]
+    judged = [one for one in await asyncio.gather(*guesses) if isinstance(one, Refuse)]
+    assert len(judged) <= limits.per_login + 1
+    holders = [accounts.sign_in(SECRETARY, PASSWORD, peer="192.0.2.66") for _ in range(30)]
+    assert all(isinstance(one, SignedIn) for one in await asyncio.gather(*holders))
 
 
 def test_a_peer_that_tries_many_logins_is_slowed_too() -> None:
@@ -130,6 +145,20 @@ async def test_a_device_signs_in_until_it_is_revoked(cabinet: Cabinet) -> None:
         await cabinet.store.write(credentials.allow_device, address, f"{number}", "x", "$argon2id$", "operateur")
     with pytest.raises(NotAllowed, match="revoke those"):
         await cabinet.store.write(credentials.allow_device, address, "un de trop", "x", "$argon2id$", "operateur")
+
+
+async def test_a_device_signs_in_after_its_citizens_matricule_changed(cabinet: Cabinet) -> None:
+    before, after = (f"{ins}{ins_key(ins):02}" for ins in ("1531245007231", "1531245007299"))
+    old, new = (parse_address(f"{ins}@{PATIENTS}") for ins in (before, after))
+    identity = Identity(ins=before, nom="EXEMPLE", prenoms="Omar", naissance="1953-12-01", sexe="M", lieu="45007")
+    [bal_id] = await cabinet.store.write(create_patients, [NewPatient(old, identity)])
+    hashed = Passwords(CHEAP).hash("le secret")
+    await cabinet.store.write(credentials.allow_device, old, "poste", "le secret", hashed, "operateur")
+    known = cabinet.store.read_now(patient, bal_id)
+    assert known is not None
+    await cabinet.store.write(change_matricule, known, new, Authority.NIR)
+    for address in (old, new):
+        assert isinstance(await cabinet.accounts.sign_in(str(address), "le secret", peer="192.0.2.1"), SignedIn)
 
 
 async def test_a_session_ends_with_the_password_that_opened_it(cabinet: Cabinet) -> None:
