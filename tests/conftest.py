@@ -1,9 +1,13 @@
-"""What must not pass from one test to the next."""
+"""What holds in every test, and what must not pass from one to the next."""
 
 from collections.abc import Iterator
 
 import pytest
 import structlog
+
+from tls.asyncio_fit import fit_asyncio
+
+fit_asyncio()  # as the service does, for the whole process
 
 
 @pytest.fixture(autouse=True)

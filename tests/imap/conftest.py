@@ -7,12 +7,10 @@ import pytest
 
 from imap.settings import ImapSettings
 from tests.imap.made import ALICE, BOB, Line, Operator, Pki, make_pki
-from tls.asyncio_fit import fit_asyncio
 
 
 @pytest.fixture(scope="session")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    fit_asyncio()
     return make_pki(tmp_path_factory.mktemp("pki"))
 
 

@@ -6,26 +6,14 @@ import asyncio
 import asyncio.sslproto
 import os
 import ssl
-from collections.abc import Iterator
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from tests.tls.conftest import NOW_US, OWN, Pki
-from tls.asyncio_fit import SSL_BUFFER, fit_asyncio
+from tls.asyncio_fit import SSL_BUFFER
 
 
-@pytest.fixture
-def fit() -> Iterator[None]:
-    protocol: Any = asyncio.sslproto.SSLProtocol
-    before = protocol.max_size, protocol._on_handshake_complete, protocol.get_buffer
-    fit_asyncio()
-    yield
-    protocol.max_size, protocol._on_handshake_complete, protocol.get_buffer = before
-    del protocol._ssl_buffer, protocol._ssl_buffer_view
-
-
-@pytest.mark.usefixtures("fit")
 async def test_all_connections_are_read_through_one_buffer(pki: Pki) -> None:
     """The attributes are asyncio's own affair; this is how we notice when a new Python renames them."""
     own, other = pki.side(pki.issue(OWN)), pki.side(pki.issue())
@@ -60,7 +48,6 @@ async def test_all_connections_are_read_through_one_buffer(pki: Pki) -> None:
     assert received == body
 
 
-@pytest.mark.usefixtures("fit")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("shown", ["nothing", "revoked"])
 async def test_a_refused_certificate_is_told_by_an_alert(pki: Pki, version: ssl.TLSVersion, shown: str) -> None:
