@@ -91,6 +91,7 @@ class FileDrop:
     def __init__(self, folder: Path, layout: Layout) -> None:
         self._depot, self._retour, self._layout = folder / "depot", folder / "retour", layout
         self._read: list[Path] = []
+        self._faults: list[str] = []
 
     def deliver(self, orders: Sequence[Order], now: str) -> list[Outcome]:
         """One file for all of them. Raises OSError."""
@@ -111,21 +112,27 @@ class FileDrop:
         return [Outcome(order.reference, "sent") for order in orders]
 
     def answers(self) -> list[Outcome]:
-        """Raises SourceError for a file that is not an answer; the others are read all the same at the next call."""
+        """Of the files that are answers; `settle` tells of the others. Raises OSError."""
         self._retour.mkdir(mode=0o700, parents=True, exist_ok=True)
         found: list[Outcome] = []
-        self._read = []
+        self._read, self._faults = [], []
         for path in sorted(self._retour.glob("*.csv")):
-            found += self._answers(path)
-            self._read.append(path)
+            try:
+                found += self._answers(path)
+                self._read.append(path)
+            except SourceError as fault:
+                self._faults.append(str(fault))
         return found
 
     def settle(self) -> None:
+        """Raises SourceError that names the files that are no answers, when all others are put away."""
         done = self._retour / "lus"
         done.mkdir(mode=0o700, exist_ok=True)
         for path in self._read:
             path.rename(done / path.name)
         self._read = []
+        if self._faults:
+            raise SourceError("; ".join(self._faults))
 
     def _answers(self, path: Path) -> Iterable[Outcome]:
         if path.stat().st_size > LARGEST_REPORT:

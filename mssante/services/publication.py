@@ -49,9 +49,9 @@ async def publish(store: Store, way: Way, policy: Policy, now_us: int) -> list[s
     try:
         answers = await asyncio.to_thread(way.answers)
         known = await _settle(store, answers)
-        await asyncio.to_thread(way.settle)
         if known < len(answers):
             problems.append(f"{len(answers) - known} answers are about nothing that was told last")
+        await asyncio.to_thread(way.settle)
     except (OSError, SourceError) as error:
         problems.append(f"answers cannot be read: {error}")
     planned = await store.read(_plan, policy, now_us)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from annuaire.publication import FileDrop, Layout, Order, Outcome
-from annuaire.source import SourceError
 from mssante.directory import pairs_of
 from mssante.domain.address import parse_address
 from mssante.domain.bal import BalType
@@ -160,9 +159,14 @@ async def test_an_answer_that_is_none_is_told_and_stays(
     (tmp_path / "publication" / "retour" / "bad.csv").write_bytes(content)
     (problem,) = await publish(store, drop, Policy(), NOW)
     assert "bad.csv" in problem
-    assert len(files(tmp_path)[0]) == 2, "what is to be told is told all the same"
-    with pytest.raises(SourceError):
-        drop.answers()
+    (told,) = files(tmp_path)
+    assert len(told) == 2, "what is to be told is told all the same"
+    answer(tmp_path, (told[0]["Référence"], "OK", ""), name="good.csv")
+    (problem,) = await publish(store, drop, Policy(), NOW)
+    assert "bad.csv" in problem
+    assert standing(store)["jeanne"] == "published", "one file that is no answer holds no other up"
+    left = sorted(path.name for path in (tmp_path / "publication" / "retour").iterdir())
+    assert left == ["bad.csv", "lus"]
 
 
 async def test_an_answer_about_nothing_is_told(store: Store, drop: FileDrop, tmp_path: Path) -> None:
