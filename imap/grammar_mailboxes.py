@@ -147,7 +147,7 @@ def _group(lexer: Lexer, unknown: set[str]) -> Group:
     elif lexer.keyword() != "NONE":
         raise SyntaxFault("events or NONE expected")
     lexer.expect(b")")
-    return Group(filter_, events, tuple(names), items)
+    return Group(filter_, events, frozenset(names), items)
 
 
 def _events(lexer: Lexer, selected: bool, unknown: set[str]) -> tuple[Events, tuple[Item, ...]]:

@@ -19,7 +19,7 @@ from imap.fetch_items import Item
 from imap.mailbox_names import superiors
 from mssante.services.mailboxes import Folder
 
-MAX_GROUPS: Final = 100
+MAX_GROUPS: Final = 50
 SELECTED: Final = frozenset({"SELECTED", "SELECTED-DELAYED"})
 NAMED: Final = frozenset({"SUBTREE", "MAILBOXES"})
 FILTERS: Final = SELECTED | NAMED | {"INBOXES", "PERSONAL", "SUBSCRIBED"}
@@ -44,34 +44,34 @@ class Group(msgspec.Struct, frozen=True):
 
     filter: str
     events: Events = Events.NONE
-    names: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
     items: tuple[Item, ...] = ()
 
-    def covers(self, place: Place) -> bool:
+    def covers(self, name: str, *, own: bool, subscribed: bool) -> bool:
         """Whether a folder is meant, when it is not the selected one."""
-        name = place.name
         match self.filter:
             case "INBOXES":
-                return place.own and name == "INBOX"  # arriving mail is put nowhere else
+                return own and name == "INBOX"  # arriving mail is put nowhere else
             case "PERSONAL":
-                return place.own
+                return own
             case "SUBSCRIBED":
-                return place.subscribed
+                return subscribed
             case "MAILBOXES":
                 return name in self.names
             case "SUBTREE":
-                return any(name == top or name.startswith(top + "/") for top in self.names)
+                return name in self.names or not self.names.isdisjoint(superiors(name))
         return False
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A name as LIST would tell it. `folder` None: a name that is subscribed to and has no folder."""
+    """A name as LIST would tell it, and what of it is of interest. `folder` None: a name that is subscribed to, or was
+    there, and has no folder; `parent`: there are folders below it."""
 
     name: str
     folder: Folder | None
-    own: bool
     subscribed: bool
-    parent: bool = False
+    parent: bool
+    events: Events
 
     @property
     def identity(self) -> tuple[str, int, bool]:
@@ -112,21 +112,13 @@ class Watch:
         """Whether anything but the selected folder is of interest."""
         return bool(self._groups)
 
-    def asked(self, place: Place) -> Events:
-        """Several groups may be about one folder (§6)."""
-        events = Events.NONE
-        for group in self._groups:
-            if group.covers(place):
-                events |= group.events
-        return events
-
     def counted(self) -> list[Folder]:
         """The folders, as last looked at, whose messages are of interest."""
         places = self._places.values()
-        return [place.folder for place in places if place.folder is not None and self.asked(place) & COUNTED]
+        return [place.folder for place in places if place.folder is not None and place.events & COUNTED]
 
     def asked_of(self, folder: Folder) -> Events:
-        return self.asked(self._places[folder.id])
+        return self._places[folder.id].events
 
     def bals(self, own: int) -> set[int]:
         """The bals whose names were last looked at, the holder's own among them."""
@@ -137,12 +129,12 @@ class Watch:
         one, with the last look. `selected`: the id of the selected folder."""
         listed = list(folders)
         parents = {above for _, folder in listed for above in superiors(folder.name)}
-        places: dict[str | int, Place] = {
-            folder.id: Place(folder.name, folder, own, folder.subscribed, folder.name in parents)
-            for own, folder in listed
-        }
-        names = {folder.name for _, folder in listed}
-        places |= {name: Place(name, None, True, True, name in parents) for name in kept if name not in names}
+        places: dict[str | int, Place] = {}
+        for own, folder in listed:
+            events = self._asked(folder.name, own=own, subscribed=folder.subscribed)
+            places[folder.id] = Place(folder.name, folder, folder.subscribed, folder.name in parents, events)
+        for name in set(kept).difference(folder.name for _, folder in listed):
+            places[name] = Place(name, None, True, name in parents, self._asked(name, own=True, subscribed=True))
         before, self._places = self._places, places
         by_name = {place.name: place for place in before.values()}
         named = []
@@ -154,13 +146,23 @@ class Watch:
         for key in before.keys() - places.keys():
             self._told.pop(key, None)
             old = before[key]
-            if old.name not in here and self._is_news(old, gone := Place(old.name, None, old.own, False)):
+            gone = Place(old.name, None, False, old.name in parents, old.events)
+            if old.name not in here and self._is_news(old, gone):
                 named.append((gone, ""))
         named.sort(key=lambda pair: pair[0].name)
         return News(named, [folder for folder in self.counted() if self._counts(folder, selected)])
 
-    def _is_news(self, old: Place | None, new: Place) -> bool:
-        events = self.asked(new) | (self.asked(old) if old is not None else Events.NONE)
+    def _asked(self, name: str, *, own: bool, subscribed: bool) -> Events:
+        """Several groups may be about one folder (§6)."""
+        events = Events.NONE
+        for group in self._groups:
+            if group.covers(name, own=own, subscribed=subscribed):
+                events |= group.events
+        return events
+
+    @staticmethod
+    def _is_news(old: Place | None, new: Place) -> bool:
+        events = new.events | (old.events if old is not None else Events.NONE)
         if events & Events.NAMES and (old.identity if old is not None else None) != new.identity:
             return new.folder is not None or (old is not None and old.folder is not None)
         return bool(events & Events.SUBSCRIPTIONS) and new.subscribed != (old is not None and old.subscribed)
@@ -173,7 +175,7 @@ class Watch:
             self._told.setdefault(folder.id, now)
             return False
         self._told[folder.id] = now
-        return now[1:3] != last[1:3] if not self.asked(place) & Events.FLAGS else now[1:] != last[1:]
+        return now[1:3] != last[1:3] if not place.events & Events.FLAGS else now[1:] != last[1:]
 
     def end(self) -> None:
         for stop in self.listening.values():

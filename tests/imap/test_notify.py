@@ -20,13 +20,13 @@ _WORDS = {
     Events.SUBSCRIPTIONS: "SubscriptionChange",
 }
 _events = st.sampled_from([Events(bits) for bits in range(16) if bits & 1 or not bits & 2])
-_names = st.lists(st.sampled_from(["INBOX", "a", "a/b", "Envoyés"]), min_size=1, max_size=3).map(tuple)
+_names = st.lists(st.sampled_from(["INBOX", "a", "a/b", "Envoyés"]), min_size=1, max_size=3).map(frozenset)
 
 
 @st.composite
 def groups(draw: st.DrawFn) -> Group:
     filter_ = draw(st.sampled_from(sorted(FILTERS - SELECTED)))
-    return Group(filter_, draw(_events), draw(_names) if filter_ in NAMED else ())
+    return Group(filter_, draw(_events), draw(_names) if filter_ in NAMED else frozenset())
 
 
 def spelt(group: Group) -> str:
