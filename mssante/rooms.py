@@ -82,6 +82,9 @@ def imap_settings(settings: Settings) -> ImapSettings:
     return ImapSettings(
         message_octets=imap.max_append,
         line_octets=imap.max_line,
+        command_octets=imap.max_command,
+        failed_logins=imap.failed_logins,
+        bad_commands=imap.bad_commands,
         idle_seconds=imap.idle_timeout_s,
         login_seconds=imap.login_timeout_s,
         connections=imap.connections,

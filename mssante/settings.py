@@ -294,7 +294,12 @@ class Imap(Section, frozen=True, kw_only=True):
     """Limits of the IMAP service."""
 
     max_append: Annotated[int, doc("Largest message in bytes that APPEND takes.", ge=65536)] = 36_700_160
-    max_line: Annotated[int, doc("Longest command in bytes, literals of messages aside.", ge=1000)] = 65_536
+    max_line: Annotated[int, doc("Longest line of a command in bytes (before sign-in: 12288).", ge=1000)] = 65_536
+    max_command: Annotated[
+        int, doc("Largest command in bytes, literals of messages aside (before sign-in: 12288).", ge=1000)
+    ] = 1_048_576
+    failed_logins: Annotated[int, doc("Failed attempts to sign in after which a connection ends.", ge=1)] = 5
+    bad_commands: Annotated[int, doc("Commands answered with BAD after which a connection ends.", ge=1)] = 20
     login_timeout_s: Annotated[int, doc("Seconds in which a client must sign in.", ge=1)] = 60
     idle_timeout_s: Annotated[
         int, doc("Seconds of silence after which a signed-in client is let go (RFC 3501 §5.4: at least 1800).", ge=1)
