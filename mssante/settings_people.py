@@ -239,7 +239,7 @@ class Publication(Section, frozen=True, kw_only=True):
 
 
 class Carnet(Section, frozen=True, kw_only=True):
-    """The address books of clients: a slapd of this operator (docs/carnet/) fed with the copy."""
+    """The address books of clients: a slapd of this operator (docs/ldap/carnet.conf) fed with the copy."""
 
     url: Annotated[str, doc("ldap://, ldaps:// or ldapi:// of the slapd to feed. Empty: there is none.")] = ""
     base: Annotated[str, doc("Its suffix, as in its configuration.")] = "dc=carnet,dc=mssante"

@@ -8,6 +8,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from mssante.config import ConfigError, load
 from mssante.demo.operators import DemoFailure, mssante
 from mssante.domain.identifiers import luhn_holds
 from mssante.domain.ins import ins_key
@@ -16,15 +17,19 @@ from tls.files import write_private
 DOMAIN = "cabinet.mssante.example"
 
 
-def prepare(directory: Path) -> str:
-    """What a mail program needs to know of the operator in `directory`, made when it is not there yet."""
+def prepare(directory: Path, port_base: str) -> str:
+    """What a mail program needs to know of the operator in `directory`, made with ports from `port_base` on when it is
+    not there yet."""
     config, note = directory / "mssante.toml", directory / "comptes.txt"
     if not config.exists():
-        mssante("init", str(directory), "--operator", "Cabinet du Port", "--domain", DOMAIN, "--patients")
+        operator = ("--operator", "Cabinet du Port", "--domain", DOMAIN, "--patients", "--port-base", port_base)
+        mssante("init", str(directory), *operator)
         write_private(note, "".join(_mailboxes(config)).encode())
+    listen = load(config).listen
     return (
         f"mailboxes and passwords: {note}; authority to trust: {directory / 'pki' / 'ca.pem'}\n"
-        f"submission: 127.0.0.1 port 2502 (TLS) or 2501 (STARTTLS); IMAP: port 2504 (TLS) or 2503 (STARTTLS)"
+        f"submission: {listen.host} port {listen.submissions} (TLS) or {listen.submission} (STARTTLS); "
+        f"IMAP: port {listen.imaps} (TLS) or {listen.imap} (STARTTLS)"
     )
 
 
@@ -46,6 +51,6 @@ def _mailboxes(config: Path) -> list[str]:
 
 if __name__ == "__main__":
     try:
-        sys.stdout.write(prepare(Path(sys.argv[1])) + "\n")
-    except DemoFailure as failure:
+        sys.stdout.write(prepare(Path(sys.argv[1]), sys.argv[2]) + "\n")
+    except (DemoFailure, ConfigError) as failure:
         sys.exit(f"run: {failure}")

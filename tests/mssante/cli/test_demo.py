@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mssante.demo.operators import DemoFailure, Operator, free_ports, mssante
+from mssante.demo.ready import prepare
 from tests.mssante.cli.conftest import Operator as Pattern
 
 
@@ -16,6 +18,15 @@ def test_the_story() -> None:
     assert ended.stderr == ""
     for answer in ("550 5.7.1", "550 5.5.3", "554 5.5.3", "530 5.7.0", "421 4.7.0", "535 5.7.8", "* BYE", "dkim=pass"):
         assert f"        {answer}" in ended.stdout or f": {answer}" in ended.stdout, answer
+
+
+def test_what_make_run_prepares_stays_as_it_is(tmp_path: Path) -> None:
+    told = prepare(tmp_path / "run", "2700")
+    assert "port 2702 (TLS) or 2701 (STARTTLS); IMAP: port 2704 (TLS) or 2703 (STARTTLS)" in told
+    passwords = (tmp_path / "run" / "comptes.txt").read_text()
+    assert passwords.count("\n") == 3
+    assert prepare(tmp_path / "run", "2500") == told
+    assert (tmp_path / "run" / "comptes.txt").read_text() == passwords
 
 
 def test_another_exit_code_is_told() -> None:
