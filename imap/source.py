@@ -26,6 +26,8 @@ _FLAGS: Final = (
     (b"\\deleted", DELETED),
     (b"\\draft", DRAFT),
 )
+MOST_OCTETS: Final = 256 * 1024 * 1024
+"""Of one message: it is held in memory."""
 _USES: Final = {use.lower().encode(): use for use in ("\\Sent", "\\Drafts", "\\Trash", "\\Junk", "\\Archive")}
 _LEFT_OUT: Final = frozenset({b"\\noselect", b"\\nonexistent", b"\\all", b"\\flagged"})
 
@@ -40,12 +42,20 @@ class RemoteFolder:
     special_use: str
 
 
+class _Session(imaplib.IMAP4_SSL):
+    def read(self, size: int) -> bytes:
+        """The octets of a literal."""
+        if size > MOST_OCTETS:
+            raise self.error(f"a message of {size} octets: {MOST_OCTETS} are taken at most")
+        return super().read(size)
+
+
 class Source:
     """A session at the other operator. Raises ArchiveError with what went wrong, from `open` on."""
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext, timeout_s: float = 60) -> None:
         try:
-            self._session = imaplib.IMAP4_SSL(host, port, ssl_context=context, timeout=timeout_s)
+            self._session = _Session(host, port, ssl_context=context, timeout=timeout_s)
         except (OSError, imaplib.IMAP4.error) as fault:
             raise _failed(f"{host}:{port}", fault) from fault
 
@@ -70,12 +80,12 @@ class Source:
     ) -> Iterator[Archived]:
         """Those that came after ``known()``, a (UIDVALIDITY, UID), to be put into the folder ``into``; ``source`` is
         what they are remembered to come from."""
-        self._ask(self._session.select, folder.wire.decode("ascii"), readonly=True)
-        uidvalidity = int(self._session.response("UIDVALIDITY")[1][0])
+        self._ask(self._session.select, folder.wire, readonly=True)
+        uidvalidity = _number(self._session.response("UIDVALIDITY")[1][0])
         before, last = known()
         last = last if before == uidvalidity else 0
-        (found,) = self._ask(self._session.uid, "SEARCH", f"UID {last + 1}:*")
-        uids = [uid for uid in map(int, (found or b"").split()) if uid > last]
+        found = self._ask(self._session.uid, "SEARCH", f"UID {last + 1}:*")
+        uids = [uid for uid in map(_number, b" ".join(filter(None, found)).split()) if uid > last]
         for uid in uids:
             parts = self._ask(self._session.uid, "FETCH", str(uid), "(UID FLAGS INTERNALDATE BODY.PEEK[])")
             one = _message(parts, into, f"{folder.name} UID {uid}", (source, uidvalidity, uid))
@@ -97,6 +107,13 @@ class Source:
             raise ArchiveError(f"the other server: {b' '.join(filter(None, answer)).decode('utf-8', 'replace')}")
         found: list[Any] = answer
         return found
+
+
+def _number(said: bytes | None) -> int:
+    """A UIDVALIDITY or UID (RFC 3501 §9, nz-number)."""
+    if said is None or not re.fullmatch(rb"[1-9][0-9]{0,9}", said):
+        raise ArchiveError("the other server: it numbers its messages as no IMAP server does")
+    return int(said)
 
 
 def _failed(who: str, fault: Exception) -> ArchiveError:

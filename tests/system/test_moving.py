@@ -1,10 +1,15 @@
 """A mailbox comes over from another operator, by IMAP, while that one serves."""
 
+import contextlib
 import imaplib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
 
 import pytest
 
-from tests.support.operators import Network
+from tests.support.operators import HOST, Network
 from tests.system.people import Person, professional
 
 
@@ -62,3 +67,64 @@ def test_a_wrong_password_is_told(network: Network, here_and_there: tuple[Person
     code, _, err = _fetch(network, *here_and_there, password="faux mot de passe")
     assert (code, err.count("\n")) == (1, 1)
     assert "the other server" in err
+
+
+HONEST = {
+    b"CAPABILITY": b"* CAPABILITY IMAP4rev1\r\n",
+    b"LIST": b'* LIST () "/" INBOX\r\n',
+    b"EXAMINE": b"* 1 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n",
+    b"UID SEARCH": b"* SEARCH 1\r\n",
+    b"UID FETCH": b"* 1 FETCH (UID 1 BODY[] {14}\r\nSubject: x\r\n\r\n)\r\n",
+}
+
+
+@contextlib.contextmanager
+def _saying(network: Network, words: dict[bytes, bytes]) -> Iterator[str]:
+    """The URL of a server that says these words, whatever is asked, to one client."""
+    pki = network.clinique.directory / "pki"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki / "operator.pem", pki / "operator.key")
+    listener = socket.create_server((HOST, 0))
+
+    def speak() -> None:
+        with contextlib.suppress(OSError), context.wrap_socket(listener.accept()[0], server_side=True) as session:
+            session.sendall(b"* OK\r\n")
+            lines = session.makefile("rb")
+            while line := lines.readline():
+                tag, _, asked = line.partition(b" ")
+                if asked.startswith(b"AUTHENTICATE"):
+                    session.sendall(b"+ \r\n")
+                    lines.readline()
+                session.sendall(b"".join(said for word, said in words.items() if asked.startswith(word)))
+                session.sendall(tag + b" OK x\r\n")
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    with listener:
+        yield f"imaps://x@{HOST}:{listener.getsockname()[1]}"
+        speaker.join()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "fault"),
+    [
+        (b"EXAMINE", b"* 1 EXISTS\r\n", "numbers its messages"),
+        (b"EXAMINE", b"* OK [UIDVALIDITY x] x\r\n", "numbers its messages"),
+        (b"UID SEARCH", b"* SEARCH 1 99999999999999999999999\r\n", "numbers its messages"),
+        (b"UID SEARCH", b"* SEARCH x\r\n", "numbers its messages"),
+        (b"UID FETCH", b"* 1 FETCH (UID 1 BODY[] {9000000000}\r\n", "a message of 9000000000 octets"),
+        (b"LIST", b'* LIST () "/" "../../x"\r\n', "mailbox name"),
+        (b"LIST", b'* LIST () "/" {4}\r\na\r\nb\r\n', "mailbox name"),
+        (b"LIST", b'* LIST () "/" "caf\xe9"\r\n', ""),
+        (b"UID SEARCH", b"* SEARCH\r\n* SEARCH 1\r\n", ""),
+    ],
+)
+def test_a_server_that_answers_as_none_should(network: Network, asked: bytes, said: bytes, fault: str) -> None:
+    new = professional(network.cabinet)
+    roots = str(network.clinique.directory / "pki" / "ca.pem")
+    with _saying(network, {**HONEST, asked: said}) as url:
+        done = network.cabinet.command(
+            "bal", "fetch", new.address, "--from", url, "--roots", roots, "--password-stdin", given="x\n"
+        )
+    assert (done.code, done.err.count("\n")) == ((1, 1) if fault else (0, 0)), done.err
+    assert fault in done.err
