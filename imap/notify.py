@@ -74,8 +74,13 @@ class Place(msgspec.Struct, frozen=True):
     events: Events
 
     @property
+    def key(self) -> int:
+        """The folder's id, 0 without one."""
+        return self.folder.id if self.folder is not None else 0
+
+    @property
     def identity(self) -> tuple[str, int, bool]:
-        return self.name, self.folder.id if self.folder is not None else 0, self.parent
+        return self.name, self.key, self.parent
 
     @property
     def counters(self) -> tuple[int, ...]:
@@ -88,7 +93,7 @@ class News(msgspec.Struct, frozen=True):
     with STATUS."""
 
     named: Sequence[tuple[Place, str]]
-    counted: Sequence[Folder]
+    counted: Sequence[Place]
 
 
 class Watch:
@@ -112,13 +117,9 @@ class Watch:
         """Whether anything but the selected folder is of interest."""
         return bool(self._groups)
 
-    def counted(self) -> list[Folder]:
+    def counted(self) -> list[Place]:
         """The folders, as last looked at, whose messages are of interest."""
-        places = self._places.values()
-        return [place.folder for place in places if place.folder is not None and place.events & COUNTED]
-
-    def asked_of(self, folder: Folder) -> Events:
-        return self._places[folder.id].events
+        return [place for place in self._places.values() if place.folder is not None and place.events & COUNTED]
 
     def bals(self, own: int) -> set[int]:
         """The bals whose names were last looked at, the holder's own among them."""
@@ -150,7 +151,7 @@ class Watch:
             if old.name not in here and self._is_news(old, gone):
                 named.append((gone, ""))
         named.sort(key=lambda pair: pair[0].name)
-        return News(named, [folder for folder in self.counted() if self._counts(folder, selected)])
+        return News(named, [place for place in self.counted() if self._counts(place, selected)])
 
     def _asked(self, name: str, *, own: bool, subscribed: bool) -> Events:
         """Several groups may be about one folder (§6)."""
@@ -167,14 +168,13 @@ class Watch:
             return new.folder is not None or (old is not None and old.folder is not None)
         return bool(events & Events.SUBSCRIPTIONS) and new.subscribed != (old is not None and old.subscribed)
 
-    def _counts(self, folder: Folder, selected: int) -> bool:
+    def _counts(self, place: Place, selected: int) -> bool:
         """Whether a folder's counters are other than last told, in what is of interest."""
-        place = self._places[folder.id]
-        now, last = place.counters, self._told.get(folder.id, (0, 1, 0, 1))
-        if folder.id == selected:
-            self._told.setdefault(folder.id, now)
+        now, last = place.counters, self._told.get(place.key, (0, 1, 0, 1))
+        if place.key == selected:
+            self._told.setdefault(place.key, now)
             return False
-        self._told[folder.id] = now
+        self._told[place.key] = now
         return now[1:3] != last[1:3] if not place.events & Events.FLAGS else now[1:] != last[1:]
 
     def end(self) -> None:

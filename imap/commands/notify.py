@@ -14,7 +14,7 @@ from imap.lexer import Refused
 from imap.notify import Events, News, Place, Watch
 from imap.session import Session
 from imap.values import List, Notify, StatusItem
-from mssante.services.mailboxes import Folder, MailboxRefused
+from mssante.services.mailboxes import MailboxRefused
 
 _TELL: Final = List("", (), extended=True, subscribed=True)
 _COUNTERS: Final = (StatusItem.MESSAGES, StatusItem.UIDNEXT, StatusItem.UIDVALIDITY, StatusItem.UNSEEN)
@@ -22,49 +22,45 @@ _COUNTERS: Final = (StatusItem.MESSAGES, StatusItem.UIDNEXT, StatusItem.UIDVALID
 
 async def notify(session: Session, value: Notify) -> bytes:
     """What happened in the selected folder is told first, as by NOOP (§3.1)."""
+    if session.view is not None and (session.view.stale or session.view.has_gone):
+        await session.sync(expunge=True)
     watch = Watch(value.groups)
-    try:
-        if watch.elsewhere:
-            await _look(session, watch)
-            if len(watch.counted()) > session.server.settings.notify_mailboxes:
-                raise Refused("Trop de dossiers a surveiller", "NOTIFICATIONOVERFLOW")
-            _listen(session, watch)
-        if session.view is not None and (session.view.stale or session.view.has_gone):
-            await session.sync(expunge=True)
-    except BaseException:
-        watch.end()
-        raise
+    if watch.elsewhere:
+        await _look(session, watch)
+        if len(watch.counted()) > session.server.settings.notify_mailboxes:
+            raise Refused("Trop de dossiers a surveiller", "NOTIFICATIONOVERFLOW")
+        _listen(session, watch)
     if session.watch is not None:
         session.watch.end()
     session.watch, session.wire.meanwhile = watch, session.meanwhile
     if value.status:
-        for folder in watch.counted():
-            if session.view is None or folder.id != session.view.folder_id:
-                await _tell_counters(session, watch, folder)
+        for place in watch.counted():
+            if session.view is None or place.key != session.view.folder_id:
+                await _tell_counters(session, place)
     return b"OK NOTIFY completed"
 
 
 async def tell_news(session: Session, watch: Watch) -> None:
-    """What other folders have to tell; a client that watches too many by now is told of none any more (§5.8)."""
-    while watch.stale:
-        watch.stale = False
-        try:
-            news = await _look(session, watch)
-        except MailboxRefused as refused:
-            watch.stale = True  # asked again after the next command
-            session.wire.leave(str(refused), refused.cause)
-            return
-        if len(watch.counted()) > session.server.settings.notify_mailboxes:
-            session.wire.write(b"* OK [NOTIFICATIONOVERFLOW] Trop de dossiers a surveiller\r\n")
-            watch.end()
-            session.watch = Watch()
-            return
-        for place, old in news.named:
-            _tell_name(session, place, old)
-            await session.wire.breathe()
-        for folder in news.counted:
-            await _tell_counters(session, watch, folder)
-        _listen(session, watch)
+    """What other folders have to tell, of one moment: what comes while it is told waits for the next occasion, and so
+    no answer waits for a store that never rests. Who watches too many by now is told of none any more (§5.8)."""
+    watch.stale = False
+    try:
+        news = await _look(session, watch)
+    except MailboxRefused as refused:
+        watch.stale = True  # asked again after the next command
+        session.wire.leave(str(refused), refused.cause)
+        return
+    if len(watch.counted()) > session.server.settings.notify_mailboxes:
+        session.wire.write(b"* OK [NOTIFICATIONOVERFLOW] Trop de dossiers a surveiller\r\n")
+        watch.end()
+        session.watch = Watch()
+        return
+    for place, old in news.named:
+        _tell_name(session, place, old)
+        await session.wire.breathe()
+    for place in news.counted:
+        await _tell_counters(session, place)
+    _listen(session, watch)
 
 
 async def _look(session: Session, watch: Watch) -> News:
@@ -83,22 +79,21 @@ def _listen(session: Session, watch: Watch) -> None:
         session.wire.wake()
 
     own = session.own
-    wanted = {("folder", folder.id) for folder in watch.counted()} | {
-        ("folders", id_) for id_ in watch.bals(own.bal_id)
-    }
+    wanted = {("folder", place.key) for place in watch.counted()} | {("folders", id_) for id_ in watch.bals(own.bal_id)}
     for gone in watch.listening.keys() - wanted:
         watch.listening.pop(gone)()
     for kind, id_ in wanted - watch.listening.keys():
         begin = own.watch if kind == "folder" else own.watch_names
         watch.listening[kind, id_] = begin(id_, changed)
-        watch.stale = True
+        changed()
 
 
-async def _tell_counters(session: Session, watch: Watch, folder: Folder) -> None:
+async def _tell_counters(session: Session, place: Place) -> None:
     """STATUS; HIGHESTMODSEQ for who enabled CONDSTORE, and where nothing else could tell of a flag (§5.1)."""
-    modseq = session.condstore or bool(watch.asked_of(folder) & Events.FLAGS)
+    modseq = session.condstore or bool(place.events & Events.FLAGS)
     items = (*_COUNTERS, StatusItem.HIGHESTMODSEQ) if modseq else _COUNTERS
-    await tell_status(session, session.own, folder, folder.name, items)
+    if place.folder is not None:
+        await tell_status(session, session.own, place.folder, place.name, items)
     await session.wire.breathe()
 
 
