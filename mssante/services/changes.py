@@ -221,4 +221,5 @@ def append(
         if not mail.expunge(tx, folder_id, [uid]):
             raise MailboxRefused(Cause.EXPUNGED, "Le message a ete supprime entre-temps")
         _note(tx, source, "mail.expunged", folder_id, [uid])
+    _check_quota(tx.conn, access)  # others may have filled it since this one began
     return uids

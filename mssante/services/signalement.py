@@ -25,6 +25,8 @@ KEYWORDS: Final = {"$junk": Kind.JUNK, "$phishing": Kind.PHISHING}
 JUNK_USE: Final = "\\Junk"
 MOST_AT_ONCE: Final = 100
 """Messages that one command reports."""
+MOST_REFERENCE: Final = 500
+"""Characters of a Message-ID that are kept: an index of PostgreSQL takes no more than some 2,700 octets."""
 _MOST_TEXT: Final = 65_536
 _RETURN_PATH: Final = re.compile(rb"^Return-Path: <([^>]*)>", re.MULTILINE)
 # What stands before the word stays within its line: over many empty ones it would be looked for again from each.
@@ -73,7 +75,7 @@ def denounced(read: Read, card: Card) -> list[tuple[str, str]]:
             inner = part.parts[0]
             header = read(inner.header_start, min(inner.body_start - inner.header_start, _MOST_TEXT))
             facts = header_facts(header)
-            found.update((_plain(text), facts.message_id) for text in facts.authors)
+            found.update((_plain(text), facts.message_id[:MOST_REFERENCE]) for text in facts.authors)
         elif part.kind == LEAF:
             texts.append(part)
         else:

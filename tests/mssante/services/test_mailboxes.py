@@ -193,6 +193,23 @@ async def test_move_is_all_or_nothing(account: Account) -> None:
     assert (await account.folder("Archives")).messages == 1
 
 
+async def test_appends_at_once_do_not_pass_the_quota_together(store: Store, mailboxes: Mailboxes) -> None:
+    full = NewBal(address="pleine@cabinet.test", type=BalType.PER, quota_bytes=2 * len(MESSAGE))
+    account = mailboxes.account(store.write_now(create_bal, full), full.address)
+    begun = [await account.append("INBOX") for _ in range(3)]
+    for one in begun:
+        one.begin(len(MESSAGE))
+        one.feed(MESSAGE)
+        one.end(0, (), None)
+    for one in begun[:2]:
+        await one.commit()
+    with pytest.raises(MailboxRefused) as refused:
+        await begun[2].commit()
+    begun[2].abort()
+    assert refused.value.cause is Cause.OVERQUOTA
+    assert await account.quota() == (2 * len(MESSAGE), 2 * len(MESSAGE))
+
+
 async def test_folders_have_a_limit(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mssante.services.changes.MAX_FOLDERS", 8)
     await account.create("a/b")

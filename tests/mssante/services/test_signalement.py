@@ -5,6 +5,7 @@ import pytest
 from mssante.domain.verdict import Refuse, Rule
 from mssante.services.arrival import Stored
 from mssante.services.mailboxes import Account, Mailboxes
+from mssante.services.signalement import MOST_REFERENCE
 from mssante.store import journal
 from mssante.store.accounts import find_bal
 from mssante.store.regulateur import Kind, names, signalements
@@ -143,6 +144,15 @@ async def test_a_report_without_a_message_is_refused(cabinet: Cabinet) -> None:
     assert isinstance(refused, Refuse)
     assert refused.rule is Rule.REPORT_WITHOUT_MESSAGE
     assert cabinet.store.read_now(signalements) == []
+
+
+async def test_a_report_keeps_the_beginning_of_a_message_id(cabinet: Cabinet) -> None:
+    """An index takes no more of it."""
+    caller = await cabinet.signed_in()
+    message = (FORWARDED % (DOCTOR.encode(), COLLEAGUE.encode())).replace(b"<m1@x>", b"<" + b"m" * 20_000 + b"@x>")
+    assert isinstance(await cabinet.send(caller, DOCTOR, [f"signalement@{CABINET}"], message), Stored)
+    [one] = cabinet.store.read_now(signalements)
+    assert one.reference == "<" + "m" * (MOST_REFERENCE - 1)
 
 
 async def test_a_report_with_others_in_copy_reaches_them(cabinet: Cabinet) -> None:
