@@ -14,6 +14,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from math import nan
 
 import msgspec
 import structlog
@@ -374,9 +375,9 @@ class Operator:
             Figure("mssante_annuaire_failures", "Readings that failed.", "counter", lambda: self._annuaire.failures),
             Figure(
                 "mssante_annuaire_age_seconds",
-                "Since the source was last read to its end.",
+                "Since the source was last read to its end; NaN before the first time.",
                 "gauge",
-                lambda: (now_us() - self._annuaire.copy.checked_us) / 1e6,
+                lambda: (now_us() - copy.checked_us) / 1e6 if (copy := self._annuaire.copy).checked_us else nan,
             ),
             Figure("mssante_liste_blanche_age_seconds", "Since DateDeGeneration.", "gauge", list_age_s),
             Figure(

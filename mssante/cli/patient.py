@@ -143,7 +143,10 @@ def notify(context: typer.Context, ins: InsArgument, email: Email) -> None:
     if faults:
         raise Failure(faults, USAGE)
     _change(context, ins, patients.set_notify, address, actor())
-    say("the citizen will be told of new mail" if address else "the citizen will not be told of new mail")
+    if address and not settings_of(context).patient_notices.host:
+        say("noted; nobody is told of new mail as long as [patient_notices] names no host")
+    else:
+        say("the citizen will be told of new mail" if address else "the citizen will not be told of new mail")
 
 
 @app.command()

@@ -186,7 +186,8 @@ def test_parents_of_a_child(operator: Operator) -> None:
 def test_where_a_citizen_is_told_of_new_mail(operator: Operator) -> None:
     ins = matricule(1)
     operator("patient", "create", ins, *TRAITS)
-    assert operator("patient", "notify", ins, "--email", "jeanne@example.org").code == 0
+    noted = operator("patient", "notify", ins, "--email", "jeanne@example.org")
+    assert (noted.code, "names no host" in noted.out) == (0, True), "no relay is set: nothing is promised"
     assert operator("patient", "show", ins, "--json").json["notify"] == "jeanne@example.org"
     assert operator("patient", "notify", ins, "--email", "").code == 0
     assert operator("patient", "show", ins, "--json").json["notify"] is None
