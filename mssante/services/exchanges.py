@@ -7,7 +7,7 @@ his matricules was written to. Nothing is asked for mail between professionals.
 
 from collections.abc import Sequence
 
-from mssante.domain.address import Address
+from mssante.domain.address import Address, parse_address
 from mssante.domain.bal import BalType
 from mssante.domain.exchange import Ending, Guard, after_professional_message, patient_may_write
 from mssante.domain.transaction import HeaderFacts, Transaction
@@ -36,23 +36,36 @@ def judge(conn: Conn, mail: MailTransaction, headers: HeaderFacts) -> Refuse | f
     """May the patient who sends this write to all its recipients, now and in this thread? When not: a refusal or, where
     the guard lets it through, the bals for which it is outside any exchange."""
     facts = mail.facts
-    if not facts.from_patient or facts.sender is None:
+    patient = _patient(facts, headers)
+    if patient is None:
         return frozenset()
     if not facts.exchanges_enforced and facts.charter.exchange_guard is Guard.OFF:
         return frozenset()
     outside = set()
     for address, recipient in mail.recipients.items():
-        pair = str(address), str(facts.sender)
-        related = patient_may_write(relation(conn, *pair))
+        pair = str(address), str(patient)
+        known = relation(conn, *pair)
+        related = patient_may_write(known)
         if related and not thread_ended(conn, *pair, headers.references):
             continue
         if facts.exchanges_enforced:
             if related:
                 return Refuse(Rule.EXCHANGE_THREAD_ENDED, "the thread was ended")
+            if facts.sender is None and known.state is None:
+                return Refuse(Rule.EXCHANGE_NOT_OPENED, "a notice that says to be of a patient, outside any exchange")
             return Refuse(Rule.EXCHANGE_ENDED, "ended between RCPT and DATA")
         if recipient.bal_id is not None:
             outside.add(recipient.bal_id)
     return frozenset(outside)
+
+
+def _patient(facts: Transaction, headers: HeaderFacts) -> Address | None:
+    """The citizen who writes. A null sender does not hide one: then it is who From says, as its reader sees him."""
+    if facts.sender is not None:
+        return facts.sender if facts.from_patient else None
+    domains = facts.charter.patient_domains
+    authors = map(parse_address, headers.authors)
+    return next((one for one in authors if one.domain in domains and one.local[:1].isdigit()), None)
 
 
 def named(facts: Transaction, header: bytes) -> tuple[Address, ...]:

@@ -166,6 +166,24 @@ async def test_the_guard_for_the_citizens_of_another_operator(cabinet: Cabinet, 
     assert noted == ([outcome.id] if guard is Guard.SOFT else [])
 
 
+@pytest.mark.parametrize("guard", Guard)
+async def test_a_null_sender_hides_no_citizen(cabinet: Cabinet, guard: Guard) -> None:
+    set_charter(cabinet, patient_domains=frozenset({PATIENTS, CLINIQUE}), exchange_guard=guard)
+    citizen_there = f"255081416802538@{CLINIQUE}"
+    content = mail(citizen_there)
+    outcome = await cabinet.send(cabinet.colleague, "", [DOCTOR], content)
+    assert rule(outcome) is (Rule.EXCHANGE_NOT_OPENED if guard is Guard.STRICT else None)
+    assert keywords(cabinet, DOCTOR) == {Guard.STRICT: [], Guard.SOFT: [(exchanges.OUTSIDE,)], Guard.OFF: [()]}[guard]
+    doctor = await cabinet.signed_in()
+    await cabinet.send(doctor, DOCTOR, [citizen_there], mail(DOCTOR))
+    assert isinstance(await cabinet.send(cabinet.colleague, "", [DOCTOR], content), Stored)
+    await cabinet.send(doctor, DOCTOR, [citizen_there], mail(DOCTOR, subject="[FIN]"))
+    outcome = await cabinet.send(cabinet.colleague, "", [DOCTOR], content)
+    assert rule(outcome) is (Rule.EXCHANGE_ENDED if guard is Guard.STRICT else None)
+    notice = mail(f"postmaster@{CLINIQUE}")
+    assert isinstance(await cabinet.send(cabinet.colleague, "", [DOCTOR], notice), Stored)
+
+
 def keywords(cabinet: Cabinet, address: str) -> list[tuple[str, ...]]:
     def read(conn: Conn) -> list[tuple[str, ...]]:
         bal = find_bal(conn, address)
