@@ -202,8 +202,8 @@ class Session:
                 self.wire.wake()
 
     def _bal_closed(self) -> None:
-        """A closed or suspended account ends its open sessions."""
-        self.wire.leave("Compte ferme ou suspendu: contactez votre operateur", "CONTACTADMIN")
+        """A closed or suspended account ends its open sessions; a changed password or revoked device, its own."""
+        self.wire.leave("Compte clos ou acces change: reconnectez-vous, sinon voyez votre operateur", "CONTACTADMIN")
 
     def _rights_changed(self) -> None:
         """A selection does not outlive the rights it was made with; the client comes back with those of now."""

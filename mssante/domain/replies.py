@@ -40,7 +40,7 @@ REPLIES: Final[Mapping[Rule, Reply]] = MappingProxyType(
         ),
         Rule.AUTH_UNAVAILABLE: Reply(454, "4.7.0", "Authentification indisponible ; reessayez dans quelques minutes"),
         Rule.AUTH_TOO_MANY: Reply(421, "4.7.0", "Trop d'essais d'authentification ; reconnectez-vous plus tard"),
-        Rule.SESSION_CLOSED: Reply(421, "4.7.0", "Compte suspendu ou clos ; contactez votre operateur"),
+        Rule.SESSION_CLOSED: Reply(421, "4.7.0", "Compte clos ou acces change ; reconnectez-vous ou voyez l'operateur"),
         Rule.SESSION_TIMEOUT: Reply(421, "4.4.2", "Delai d'attente depasse ; reconnectez-vous"),
         Rule.SESSION_TOO_MANY: Reply(421, "4.7.0", "Trop de connexions ; reessayez plus tard"),
         Rule.SESSION_TOO_MANY_ERRORS: Reply(421, "4.7.0", "Trop d'erreurs ; corrigez puis reconnectez-vous"),
