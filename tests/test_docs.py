@@ -53,7 +53,7 @@ def test_every_setting_is_obeyed_by_somebody() -> None:
 
 
 def test_every_setting_of_time_or_size_knows_its_unit() -> None:
-    units = ("_s", "_hours", "_days", "_minutes", "_kib", "_per_second", "_percent")
+    units = ("_s", "_hours", "_days", "_minutes", "_months", "_kib", "_per_second", "_percent")
     said = (
         "bytes",
         "port",
