@@ -11,7 +11,7 @@ from typing import Final
 
 from imap.fetch_items import Item, lex_items
 from imap.lexer import Lexer, Refused, SyntaxFault
-from imap.notify import FILTERS, MAX_GROUPS, NAMED, SELECTED, Events, Group
+from imap.notify import COUNTED, FILTERS, MAX_GROUPS, NAMED, SELECTED, Events, Group
 from imap.values import GetMetadata, Identified, Notify, SetMetadata
 
 _RIGHTS = re.compile(r"[+-]?[a-z0-9]*")
@@ -99,8 +99,13 @@ _EVENTS: Final = {
     "FLAGCHANGE": Events.FLAGS,
     "MAILBOXNAME": Events.NAMES,
     "SUBSCRIPTIONCHANGE": Events.SUBSCRIPTIONS,
+    "MAILBOXMETADATACHANGE": Events.NOTES,
+    "SERVERMETADATACHANGE": Events.SERVER_NOTES,
 }
-_BADEVENT = "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)"
+_BADEVENT = (
+    "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange"
+    " ServerMetadataChange)"
+)
 
 
 def notify(lexer: Lexer) -> Notify:
@@ -174,6 +179,6 @@ def _events(lexer: Lexer, selected: bool, unknown: set[str]) -> tuple[Events, tu
     events = Events.NONE
     for name in found & _EVENTS.keys():
         events |= _EVENTS[name]
-    if selected and (events & (Events.NAMES | Events.SUBSCRIPTIONS)):
+    if selected and events & ~COUNTED:
         raise SyntaxFault("the selected mailbox has message events only")
     return events, items

@@ -9,7 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntFlag
 from typing import Final
 
@@ -17,6 +17,7 @@ import msgspec
 
 from imap.fetch_items import Item
 from imap.mailbox_names import superiors
+from mssante.services.annotations import SPECIAL_USE
 from mssante.services.mailboxes import Folder
 
 MAX_GROUPS: Final = 50
@@ -33,6 +34,8 @@ class Events(IntFlag):
     FLAGS = 2
     NAMES = 4
     SUBSCRIPTIONS = 8
+    NOTES = 16
+    SERVER_NOTES = 32
 
 
 COUNTED: Final = Events.MESSAGES | Events.FLAGS
@@ -65,13 +68,15 @@ class Group(msgspec.Struct, frozen=True):
 
 class Place(msgspec.Struct, frozen=True):
     """A name as LIST would tell it, and what of it is of interest. `folder` None: a name that is subscribed to, or was
-    there, and has no folder; `parent`: there are folders below it."""
+    there, and has no folder, or the empty one, which is the server (RFC 5464 §4.2); `parent`: there are folders below
+    it; `notes`: marks of what is noted of it, None for what is not."""
 
     name: str
     folder: Folder | None
     subscribed: bool
     parent: bool
     events: Events
+    notes: Mapping[str, int | None] = {}
 
     @property
     def key(self) -> int:
@@ -90,10 +95,11 @@ class Place(msgspec.Struct, frozen=True):
 
 class News(msgspec.Struct, frozen=True):
     """`named`: names to tell with LIST, each with the one it had before if it was renamed; `counted`: folders to tell
-    with STATUS."""
+    with STATUS; `noted`: places to tell with METADATA, each with the names of what changed (RFC 5465 §5.6, §5.7)."""
 
     named: Sequence[tuple[Place, str]]
     counted: Sequence[Place]
+    noted: Sequence[tuple[Place, Sequence[str]]]
 
 
 class Watch:
@@ -117,6 +123,19 @@ class Watch:
         """Whether anything but the selected folder is of interest."""
         return bool(self._groups)
 
+    @property
+    def notes(self) -> bool:
+        """Whether what is noted is of interest."""
+        return any(group.events & (Events.NOTES | Events.SERVER_NOTES) for group in self._groups)
+
+    def know(self, folder: Folder | None, notes: Mapping[str, bytes | None]) -> None:
+        """The session itself noted this of a folder, or of the server: no news to it."""
+        key = folder.id if folder is not None else 0
+        if key in self._places:
+            marks = {name: None if note is None else hash(note) for name, note in notes.items()}
+            place = self._places[key]
+            self._places[key] = msgspec.structs.replace(place, notes={**place.notes, **marks})
+
     def counted(self) -> list[Place]:
         """The folders, as last looked at, whose messages are of interest."""
         return [place for place in self._places.values() if place.folder is not None and place.events & COUNTED]
@@ -125,24 +144,38 @@ class Watch:
         """The bals whose names were last looked at, the holder's own among them."""
         return {own} | {place.folder.bal_id for place in self._places.values() if place.folder is not None}
 
-    def look(self, folders: Iterable[tuple[bool, Folder]], kept: Iterable[str], selected: int) -> News:
+    def look(
+        self,
+        folders: Iterable[tuple[bool, Folder]],
+        kept: Iterable[str],
+        selected: int,
+        notes: Mapping[int, Mapping[str, int]],
+    ) -> News:
         """Compare what is there now, folders as (whether it is the holder's own, folder) and subscribed names without
-        one, with the last look. `selected`: the id of the selected folder."""
+        one, with the last look. `selected`: the id of the selected folder; `notes`: marks of what is noted, by folder
+        id and name."""
         listed = list(folders)
         parents = {above for _, folder in listed for above in superiors(folder.name)}
-        places: dict[str | int, Place] = {}
+        server = any(group.events & Events.SERVER_NOTES for group in self._groups)
+        places: dict[str | int, Place] = {
+            0: Place("", None, False, False, Events.NOTES if server else Events.NONE, notes.get(0, {}))
+        }
         for own, folder in listed:
             events = self._asked(folder.name, own=own, subscribed=folder.subscribed)
-            places[folder.id] = Place(folder.name, folder, folder.subscribed, folder.name in parents, events)
+            noted = {SPECIAL_USE: hash(folder.special_use.encode())} if folder.special_use else {}
+            noted |= notes.get(folder.id, {})
+            places[folder.id] = Place(folder.name, folder, folder.subscribed, folder.name in parents, events, noted)
         for name in set(kept).difference(folder.name for _, folder in listed):
             places[name] = Place(name, None, True, name in parents, self._asked(name, own=True, subscribed=True))
         before, self._places = self._places, places
         by_name = {place.name: place for place in before.values()}
-        named = []
+        named, noted_anew = [], []
         for key, place in places.items():
             old = before.get(key) or by_name.get(place.name)
             if self._is_news(old, place):
                 named.append((place, old.name if old is not None and old.name != place.name else ""))
+            if place.events & Events.NOTES and (names := _changed(old.notes if old is not None else {}, place.notes)):
+                noted_anew.append((place, names))
         here = {place.name for place in places.values()}
         for key in before.keys() - places.keys():
             self._told.pop(key, None)
@@ -151,7 +184,7 @@ class Watch:
             if old.name not in here and self._is_news(old, gone):
                 named.append((gone, ""))
         named.sort(key=lambda pair: pair[0].name)
-        return News(named, [place for place in self.counted() if self._counts(place, selected)])
+        return News(named, [place for place in self.counted() if self._counts(place, selected)], noted_anew)
 
     def _asked(self, name: str, *, own: bool, subscribed: bool) -> Events:
         """Several groups may be about one folder (§6)."""
@@ -181,3 +214,7 @@ class Watch:
         for stop in self.listening.values():
             stop()
         self.listening.clear()
+
+
+def _changed(old: Mapping[str, int | None], new: Mapping[str, int | None]) -> list[str]:
+    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))

@@ -50,6 +50,11 @@ def mailbox(name: str, *, utf8: bool = False) -> bytes:
     coded = name.encode("utf-8") if utf8 else mailbox_names.encode(name)
     if utf8 and not coded.isascii():
         return b'"' + coded.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    return astring(coded)
+
+
+def astring(coded: bytes) -> bytes:
+    """As an atom where it is one."""
     return coded if _ATOM.fullmatch(coded) and coded.upper() != b"NIL" else string(coded)
 
 

@@ -7,7 +7,7 @@ Invariants: entries that are not there are not told; names are compared without 
 from __future__ import annotations
 
 from imap.lexer import Refused
-from imap.responses import string
+from imap.responses import astring, string
 from imap.session import Session
 from imap.values import GetMetadata, SetMetadata
 from mssante.services.annotations import MAX_VALUE, SHARED
@@ -20,7 +20,7 @@ async def get_metadata(session: Session, value: GetMetadata) -> bytes:
     wanted = {name: note for name, note in found.items() if any(_within(name, one, value) for one in value.entries)}
     longest = max((len(note) for note in wanted.values()), default=0)
     limit = longest if value.max_size is None else value.max_size
-    pairs = [name.encode("ascii") + b" " + _value(note) for name, note in wanted.items() if len(note) <= limit]
+    pairs = [astring(name.encode("ascii")) + b" " + _value(note) for name, note in wanted.items() if len(note) <= limit]
     if pairs:
         session.wire.write(b"* METADATA " + session.mailbox(value.mailbox) + b" (" + b" ".join(pairs) + b")\r\n")
     code = b"[METADATA LONGENTRIES %d] " % longest if longest > limit else b""
@@ -46,6 +46,8 @@ async def set_metadata(session: Session, value: SetMetadata) -> bytes:
     letters = "rw" if shared else "r"
     mail, folder = await _place(session, value.mailbox, letters)
     await mail.annotate(folder, dict(value.notes), letters)
+    if session.watch is not None:
+        session.watch.know(folder, dict(value.notes))
     return b"OK SETMETADATA completed"
 
 

@@ -12,6 +12,7 @@ from imap.commands.list import attributes_of
 from imap.commands.mailboxes import tell_status
 from imap.lexer import Refused
 from imap.notify import Events, News, Place, Watch
+from imap.responses import astring
 from imap.session import Session
 from imap.values import List, Notify, StatusItem
 from mssante.services.mailboxes import MailboxRefused
@@ -60,14 +61,19 @@ async def tell_news(session: Session, watch: Watch) -> None:
         await session.wire.breathe()
     for place in news.counted:
         await _tell_counters(session, place)
+    for place, names in news.noted:
+        entries = b" ".join(astring(name.encode("ascii")) for name in names)
+        session.wire.write(b"* METADATA %b %b\r\n" % (session.mailbox(place.name), entries))
+        await session.wire.breathe()
     _listen(session, watch)
 
 
 async def _look(session: Session, watch: Watch) -> News:
     listed = await session.own.listed()
     kept = await session.own.subscribed_names()
+    notes = await session.own.note_marks() if watch.notes else {}
     selected = session.view.folder_id if session.view is not None else 0
-    return watch.look([(not mail.access.lent, folder) for mail, folder in listed], kept, selected)
+    return watch.look([(not mail.access.lent, folder) for mail, folder in listed], kept, selected, notes)
 
 
 def _listen(session: Session, watch: Watch) -> None:

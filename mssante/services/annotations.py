@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from mssante.services.refusals import Cause, MailboxRefused
-from mssante.services.shared import Access
+from mssante.services.shared import Access, lent
 from mssante.store import Conn, Tx, mail
-from mssante.store.annotations import annotate, notes_of
+from mssante.store.annotations import KEPT, annotate, marks, notes_of
 from mssante.store.mail import Folder
 
 MAX_VALUE: Final = 16_384
@@ -39,10 +39,18 @@ def read_notes(conn: Conn, access: Access, folder: Folder | None) -> dict[str, b
     return found
 
 
+def note_marks(conn: Conn, holder: Access) -> dict[int, dict[str, int]]:
+    """For each note that the holder may see, by folder id (0: the server) and name, what changes with its value;
+    without the uses, which go with their folders."""
+    return marks(conn, holder.bal_id, [one.bal_id for one in lent(conn, holder) if "r" in one.letters], SHARED)
+
+
 def set_notes(tx: Tx, access: Access, folder: Folder | None, notes: Mapping[str, bytes | None]) -> None:
     """Sets the notes, takes away those of value None; all or none."""
     folder_id = folder.id if folder is not None else 0
     for name, value in notes.items():
+        if name.startswith(KEPT):
+            raise MailboxRefused(Cause.NOPERM, "Ce nom de note est reserve au serveur")
         if name == SPECIAL_USE:
             _use(tx, access, folder, value)
         elif name.startswith(SHARED):
@@ -63,3 +71,4 @@ def _use(tx: Tx, access: Access, folder: Folder | None, value: bytes | None) -> 
     if use and any(one.special_use == use and one.id != folder.id for one in mail.folders(tx.conn, access.bal_id)):
         raise MailboxRefused(Cause.USEATTR, "Un autre dossier a deja cet usage")
     mail.set_special_use(tx, folder.id, use)
+    tx.hint("folders", access.bal_id)

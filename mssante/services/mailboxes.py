@@ -18,7 +18,7 @@ import msgspec
 from mssante.domain.clock import Clock
 from mssante.mime.scanner import HeaderTooLarge, Scanner
 from mssante.services import changes as act
-from mssante.services.annotations import read_notes, set_notes
+from mssante.services.annotations import note_marks, read_notes, set_notes
 from mssante.services.changes import Arrived, Copied
 from mssante.services.listing import Changes, Entry, Listing, Listings
 from mssante.services.messages import Loaded, Messages
@@ -169,6 +169,10 @@ class Account:
         """What is noted of the folder, or of the server (None), by name (RFC 5464)."""
         return await told(self._store.read(read_notes, self.access, folder))
 
+    async def note_marks(self) -> dict[int, dict[str, int]]:
+        """See `annotations.note_marks`."""
+        return await told(self._store.read(note_marks, self.access))
+
     async def annotate(self, folder: Folder | None, notes: Mapping[str, bytes | None], letters: str) -> None:
         """Sets notes, takes away those of value None, all or none; `letters`: the rights that they need."""
         await self._change(letters, set_notes, folder, notes)
@@ -301,7 +305,8 @@ class Account:
         return self._store.hints.subscribe("folder", folder_id, changed)
 
     def watch_names(self, bal_id: int, changed: Callable[[], None]) -> Callable[[], None]:
-        """As `watch`, of the names of a bal's folders, of what its holder is subscribed to and of who may see them."""
+        """As `watch`, of the names and notes of a bal's folders, of what its holder is subscribed to and of who may see
+        them."""
         stops = [self._store.hints.subscribe(kind, bal_id, changed) for kind in ("folders", "bal")]
 
         def stop() -> None:

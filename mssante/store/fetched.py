@@ -1,4 +1,4 @@
-"""How far a folder was filled from a mailbox elsewhere, kept as a private annotation of the folder (RFC 5464).
+"""How far a folder was filled from a mailbox elsewhere, kept beside the annotations of the folder, unseen by clients.
 
 Always true here: it moves in the transaction that stores the messages, so that a fetch that was cut, or run again,
 brings each message once.
@@ -6,10 +6,11 @@ brings each message once.
 
 from sqlalchemy import Connection, delete, insert, select
 
+from mssante.store.annotations import KEPT
 from mssante.store.schema import annotation
 from mssante.store.writer import Tx
 
-_PREFIX = "/private/vendor/mssante/fetched/"
+_PREFIX = f"{KEPT}fetched/"
 
 
 def last_fetched(conn: Connection, folder_id: int, source: str) -> tuple[int, int]:

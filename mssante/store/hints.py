@@ -12,8 +12,8 @@ Callback = Callable[[], None]
 
 
 class Hints:
-    """Kinds: "folder" (folder id), "folders" (bal id: names and subscriptions), "bal" (bal id), "accounts", "queue",
-    "exchange". Used on the loop only."""
+    """Kinds: "folder" (folder id), "folders" (bal id: names, subscriptions, notes), "bal" (bal id), "accounts",
+    "queue", "exchange". Used on the loop only."""
 
     def __init__(self, first: Callable[[], None] = lambda: None) -> None:
         self._first = first

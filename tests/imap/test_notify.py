@@ -11,6 +11,9 @@ from imap.settings import ImapSettings
 from imap.values import Notify
 from mssante.domain.address import parse_address
 from mssante.services.bals import give_right, take_right_back
+from mssante.store.annotations import annotate
+from mssante.store.fetched import set_fetched
+from mssante.store.mail import folder_by_name
 from tests.imap.made import ALICE, BOB, Line, Operator, letter
 
 _WORDS = {
@@ -18,8 +21,10 @@ _WORDS = {
     Events.FLAGS: "FlagChange",
     Events.NAMES: "MailboxName",
     Events.SUBSCRIPTIONS: "SubscriptionChange",
+    Events.NOTES: "MailboxMetadataChange",
+    Events.SERVER_NOTES: "ServerMetadataChange",
 }
-_events = st.sampled_from([Events(bits) for bits in range(16) if bits & 1 or not bits & 2])
+_events = st.sampled_from([Events(bits) for bits in range(64) if bits & 1 or not bits & 2])
 _names = st.lists(st.sampled_from(["INBOX", "a", "a/b", "Envoyés"]), min_size=1, max_size=3).map(frozenset)
 
 
@@ -82,6 +87,19 @@ async def test_lent_folders_come_and_go(alice: Line, operator: Operator) -> None
     await operator.store.write(take_right_back, parse_address(BOB), ALICE, "read", "essai")
     gone = [await alice.line() for _ in range(6)]
     assert all(line.startswith(b"* LIST (\\NonExistent ") for line in gone), gone
+
+
+async def test_what_the_store_keeps_is_no_note(alice: Line, operator: Operator) -> None:
+    """RFC 5464 §4.2, RFC 5465 §5.6: neither told nor read, whatever its name is made of."""
+    await alice.command("NOTIFY SET (inboxes (MailboxMetadataChange))")
+    bal_id = operator.bals[ALICE]
+    inbox = await operator.store.read(folder_by_name, bal_id, "INBOX")
+    assert inbox is not None
+    await operator.store.write(set_fetched, bal_id, inbox.id, "imap.autre.test/Éléments lus", 1, 2)
+    await operator.store.write(annotate, bal_id, inbox.id, "/private/comment", b"essai")
+    assert await alice.line() == b"* METADATA INBOX /private/comment"
+    lines = await alice.command("GETMETADATA (DEPTH infinity) INBOX /private")
+    assert lines[0] == b'* METADATA INBOX (/private/comment "essai")'
 
 
 async def test_what_is_watched_ends_with_the_session(alice: Line, operator: Operator) -> None:
