@@ -8,23 +8,12 @@ What must always hold:
 """
 
 import sys
-from collections.abc import Sequence
 
 import msgspec
 
 from annuaire.fiche import Fiche
 from annuaire.ldap3_client import ENTRY_EXISTS, NO_SUCH_ENTRY, connected, pages, write
-from annuaire.source import Ldap, SourceError, decoded
-
-
-class Feed(msgspec.Struct, frozen=True, array_like=True):
-    """``target``: the slapd, ``base`` its suffix. ``lines``: (digest, record) to add. ``removed``: digests.
-    ``holders``: address → hash of the password of all who may sign in; None leaves them as they are."""
-
-    target: Ldap
-    lines: Sequence[tuple[int, bytes]]
-    removed: Sequence[int]
-    holders: dict[str, str] | None = None
+from annuaire.source import Feed, Ldap, SourceError, decoded
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ What must always hold:
 - A `Line` is known by its digest: the same words from the same origin give the same digest on every machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -91,6 +91,16 @@ class Ldap(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     key: str = ""
     timeout_s: int = 30
     library: str = "ldap3"
+
+
+class Feed(msgspec.Struct, frozen=True, array_like=True):
+    """``target``: the slapd, ``base`` its suffix. ``lines``: (digest, record) to add. ``removed``: digests.
+    ``holders``: address → hash of the password of all who may sign in; None leaves them as they are."""
+
+    target: Ldap
+    lines: Sequence[tuple[int, bytes]]
+    removed: Sequence[int]
+    holders: dict[str, str] | None = None
 
 
 class Fhir(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from annuaire.carnet import Feed
-from annuaire.source import Ldap
+from annuaire.source import Feed, Ldap
 from mssante.domain.bal import BalState, BalType
 from mssante.store import Conn, Store
 from mssante.store import annuaire as copies

@@ -225,7 +225,7 @@ class Contents:
     """The segment files under one folder. `settle` belongs to the store's writer thread, the rest to any thread."""
 
     def __init__(
-        self, root: Path, keys: Keys, *, cache_bytes: int = 8 * 1024 * 1024, roll_bytes: int = ROLL_BYTES
+        self, root: Path, keys: Keys, *, cache_bytes: int = 4 * 1024 * 1024, roll_bytes: int = ROLL_BYTES
     ) -> None:
         self.root, self.keys = root, keys
         self._roll_bytes = roll_bytes

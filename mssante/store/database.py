@@ -62,7 +62,7 @@ class Store:
         patient_domains: frozenset[str] = frozenset(),
         publish: bool = False,
         readers: int = 4,
-        cache_bytes: int = 8 * 1024 * 1024,
+        cache_bytes: int = 4 * 1024 * 1024,
         create: bool = False,
     ) -> "Store":
         """Opens the store and brings its schema up to date. Relative URLs start at `base`. `publish`: other processes

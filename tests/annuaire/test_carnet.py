@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from annuaire.carnet import Feed, feed
+from annuaire.carnet import feed
 from annuaire.extraction import read_extraction
 from annuaire.ldap3_client import connected, pages
-from annuaire.source import Ldap, SourceError, encoded
+from annuaire.source import Feed, Ldap, SourceError, encoded
 from espace_confiance.development import Operator, create_trust_space
 from tests.annuaire.fictive import LINES
 from tests.support import slapd
