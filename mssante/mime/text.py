@@ -20,7 +20,7 @@ from mssante.mime.card import LEAF, Card, Part
 from mssante.mime.content import ContentType, parse_content_type, parse_parameters
 from mssante.mime.headers import codec_of, decode_text, split_fields, unfold
 
-MAX_OCTETS: Final = 4 * 1024 * 1024
+MAX_OCTETS: Final = 1024 * 1024
 """Octets of text parts that are looked at in one message, as they came."""
 MAX_PARTS: Final = 1000
 MAX_PDF: Final = 16 * 1024 * 1024

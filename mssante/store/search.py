@@ -29,7 +29,7 @@ from mssante.store.prepared import Prepared
 from mssante.store.schema import message, search_block, search_part, search_text
 from mssante.store.search_words import LISTS, UIDS, places, search
 
-MADE: Final = 2
+MADE: Final = 4
 """The form of texts and blocks; raised whenever other texts would be made of the same messages."""
 MESSAGES: Final = 64
 """Messages whose texts are held at once."""
