@@ -167,7 +167,6 @@ class Operator:
         self._carrying = asyncio.create_task(self._courier.run())
         if relay is not None:
             self._tell_citizens(relay)
-        self._watch.start(asyncio.get_running_loop())
         self._announce()
         reading = keep_in_step(self._store, self._reading)
         quota = settings.quota
@@ -179,6 +178,7 @@ class Operator:
         # What stands now stays for good: a collection that walks it again each time holds the loop for 80 ms.
         gc.collect()
         gc.freeze()
+        self._watch.start(asyncio.get_running_loop())
 
     def _make_courier(self) -> Courier:
         settings = self._settings
