@@ -81,6 +81,7 @@ def open_store(settings: "Settings", *, create: bool = False) -> Iterator["Store
             publish=True,
             readers=1,
             create=create,
+            forward=False,  # an older version may be serving it
         )
         wrong = REFUSED
         try:

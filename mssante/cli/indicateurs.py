@@ -21,6 +21,8 @@ def indicateurs(
         first = datetime.strptime(mois, "%Y-%m").replace(tzinfo=UTC)
     except ValueError:
         raise Failure(f"--mois: {mois!r} is not a month such as 2026-11", USAGE) from None
+    if first > datetime.now(UTC):
+        raise Failure(f"--mois {mois}: has not begun", USAGE)
     layout, file = LAYOUT, settings.life_cycle.indicateurs_layout
     if file is not None:
         try:

@@ -118,7 +118,7 @@ class _Open:
 class Digest(Protocol):
     """A hash under way, as `hashlib` has them."""
 
-    def update(self, data: bytes | bytearray | memoryview, /) -> None: ...
+    def update(self, data: bytes | bytearray, /) -> None: ...
 
 
 class Scanner:

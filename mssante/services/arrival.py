@@ -11,7 +11,6 @@ Always true here:
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from mssante.services import exchanges
 from mssante.services.accounts import sends_as_now
 from mssante.services.antivirus import PIECE, Antivirus
 from mssante.services.guard import Guard
-from mssante.services.mass import Watch, is_counted, one_text_too_many, sending_of, signal_split
+from mssante.services.mass import Text, Watch, is_counted, one_text_too_many, sending_of, signal_split
 from mssante.services.notices import Notices, PreparedNotice, tell
 from mssante.services.reports import record_report
 from mssante.services.resolver import DnsBroken, DnsError, Resolver
@@ -135,7 +134,7 @@ class Arrival:
     def __init__(self, intake: Intake, transaction: MailTransaction, trace: Trace, listing: Listing) -> None:
         self._intake, self._transaction, self._trace, self._listing = intake, transaction, trace, listing
         self._id = secrets.token_hex(8)
-        self._text = hashlib.blake2b(digest_size=16)
+        self._text = Text()
         self._scanner = Scanner(text=self._text)
         self._writer = intake.store.contents.begin()
         self._size = 0
@@ -293,11 +292,14 @@ class Arrival:
         self._keep(self._header + rest)
 
     def _completed(self, header: bytes) -> bytes:
-        """The header of a holder's message with the Message-ID and the Date that it lacks (RFC 6409 §8)."""
+        """The header of a holder's message with the Message-ID, the Date and the From that it lacks (RFC 6409 §8)."""
         if self._transaction.caller.edge is not Edge.SUBMISSION:
             return header
         added = b""
-        if not header_facts(header).message_id:
+        facts = header_facts(header)
+        if not facts.from_addresses and self._transaction.sender is not None:
+            added += f"From: <{self._transaction.sender}>\r\n".encode()
+        if not facts.message_id:
             added += f"Message-ID: <{self._id}@{self._intake.hostname}>\r\n".encode()
         if not header_fields(header, ("date",)).strip():
             added += f"Date: {formatdate(self._intake.clock.now_us() / 1_000_000)}\r\n".encode()

@@ -6,6 +6,7 @@ it shows is put before the regulator, never held against a message.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 
 import structlog
@@ -35,6 +36,19 @@ MOST_OF_FIN = 4096
 FLUSH_S = 1.0
 
 log = structlog.get_logger("mssante.mass")
+
+
+class Text:
+    """The mark of a text. Its white space does not count: an empty line more is the same text."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def update(self, data: bytes | bytearray) -> None:
+        self._hash.update(data.translate(None, b" \t\r\n"))
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
 
 
 def sending_of(mail: MailTransaction) -> Sending | None:

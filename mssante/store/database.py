@@ -64,11 +64,13 @@ class Store:
         readers: int = 4,
         cache_bytes: int = 4 * 1024 * 1024,
         create: bool = False,
+        forward: bool = True,
     ) -> "Store":
         """Opens the store and brings its schema up to date. Relative URLs start at `base`. `publish`: other processes
         serve this SQLite file and shall hear of our commits. `create`: an empty or missing database becomes a store;
         without it that is refused, except that an empty PostgreSQL database is filled while the contents folder is
-        there and empty (an operator's first start on PostgreSQL). Blocks; raises StoreError.
+        there and empty (an operator's first start on PostgreSQL). `forward` False: a store of an older version is
+        refused. Blocks; raises StoreError.
         """
         if not contents_url.startswith("file:"):
             raise StoreError("contents must be file:folder")
@@ -80,7 +82,7 @@ class Store:
         conn = database.connect()
         try:
             fill = create or (not database.is_sqlite and _is_empty(folder))
-            bring_up_to_date(database, conn, keys, fill=fill)
+            bring_up_to_date(database, conn, keys, fill=fill, forward=forward)
         finally:
             discard(conn)
         contents = Contents(folder, keys, cache_bytes=cache_bytes)

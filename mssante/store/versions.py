@@ -23,9 +23,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _CHECK = "master key check"
 
 
-def bring_up_to_date(database: Database, conn: Connection, keys: Keys, *, fill: bool) -> None:
-    """Makes an older store one of our version and, with `fill`, a database without any table a store. Raises
-    StoreError."""
+def bring_up_to_date(database: Database, conn: Connection, keys: Keys, *, fill: bool, forward: bool = True) -> None:
+    """Makes an older store one of our version, unless not `forward`, which refuses it, and, with `fill`, a database
+    without any table a store. Raises StoreError."""
     if _version(conn) != VERSION:
         database.begin_write(conn, durable=True)
         try:
@@ -34,6 +34,11 @@ def bring_up_to_date(database: Database, conn: Connection, keys: Keys, *, fill: 
             version = _version(conn)
             if version is None and not (fill and not inspect(conn).get_table_names()):
                 raise StoreError(_no_store(database))
+            if version is not None and version < VERSION and not forward:
+                raise StoreError(
+                    f"the store is of an older version ({version}; this one knows {VERSION}), which may be serving it: "
+                    "mssante serve of this version brings it up to date"
+                )
             _migrate(conn, keys, version)
         except BaseException:
             database.rollback(conn)

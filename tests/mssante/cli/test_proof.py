@@ -77,6 +77,7 @@ def test_the_figures_of_a_month(operator: Operator) -> None:
     assert operator("indicateurs", "--mois", month, "--json").json["messages_recus"] == 0
     assert operator("indicateurs", "--mois", "2001-01", "--json").json["bal_org"] == 0
     assert operator("indicateurs", "--mois", "novembre").code == 2
+    assert operator("indicateurs", "--mois", "9999-01").code == 2
 
 
 def test_a_layout_of_one_s_own(operator: Operator, tmp_path: Path) -> None:

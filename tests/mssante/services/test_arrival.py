@@ -105,6 +105,14 @@ async def test_missing_date_and_message_id_are_completed_under_the_signature(cab
     assert len(b64decode(read["DKIM-Signature"].rpartition("b=")[2].replace(" ", ""))) == 256
 
 
+async def test_a_message_that_names_no_author_is_its_sender_s(cabinet: Cabinet) -> None:
+    doctor = await cabinet.signed_in()
+    assert isinstance(await cabinet.send(doctor, DOCTOR, [COLLEAGUE], b"Subject: x\r\n\r\nBonjour\r\n"), Stored)
+    read = email.message_from_bytes(_leaving(cabinet), policy=email.policy.default)
+    assert read["From"] == DOCTOR
+    assert "from" in read["DKIM-Signature"].lower()
+
+
 async def test_leaving_mail_waits_in_the_queue_one_item_a_recipient(cabinet: Cabinet) -> None:
     doctor = await cabinet.signed_in()
     other = COLLEAGUE.replace("paul", "lea")

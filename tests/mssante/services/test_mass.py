@@ -50,6 +50,13 @@ async def test_one_text_over_messages_and_sessions(cabinet: Cabinet) -> None:
     assert isinstance(await cabinet.send(caller, DOCTOR, [SECRETARY], saying()), Stored)
 
 
+@pytest.mark.parametrize("other", [TEXT + "\r\n", TEXT.replace(" ", "  "), " " + TEXT, TEXT.replace(" ", "\r\n", 1)])
+async def test_white_space_makes_no_other_text(cabinet: Cabinet, other: str) -> None:
+    caller = await cabinet.signed_in()
+    assert isinstance(await cabinet.send(caller, DOCTOR, people(0, 40), saying()), Stored)
+    assert isinstance(await cabinet.send(caller, DOCTOR, [SECRETARY], saying(other)), Refuse)
+
+
 async def test_boundaries_and_part_headers_make_no_other_text(cabinet: Cabinet) -> None:
     caller = await cabinet.signed_in()
     message = attached(DOCTOR, "x:;", ("a.pdf", "application/pdf", bytes(range(256)) * 40), text=TEXT)

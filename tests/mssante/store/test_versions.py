@@ -14,7 +14,7 @@ from mssante.store.journal import verify_chain
 from mssante.store.queue import listing
 from mssante.store.schema import metadata
 from mssante.store.versions import MIGRATIONS, VERSION
-from tests.mssante.store.made import make_bals, open_store
+from tests.mssante.store.made import MASTER_KEY, make_bals, open_store
 from tests.mssante.store.test_queue import send
 from tests.support.clock import FakeClock
 from tests.support.postgres import Postgres
@@ -159,6 +159,8 @@ def test_an_older_store_is_brought_up_with_what_it_holds(
     send(store, "b@clinique.test")
     store.write_now(as_it_was)
     store.close()
+    with pytest.raises(StoreError, match=r"older version \(0001.*mssante serve"):  # a command beside the old service
+        Store.open(database_url, "file:data/contents", MASTER_KEY, clock=clock, base=tmp_path, forward=False)
     newer = open_store(tmp_path, database_url, clock)
     try:
         assert newer.read_now(lambda conn: conn.execute(text("SELECT version_num FROM alembic_version")).scalar()) == (
