@@ -87,7 +87,7 @@ def test_up_to_forty_recipients_get_it_and_of_forty_one_nobody(network: Network,
         told = answers(session, martin.address, [*to, to[0]])
         assert told == ["250 2.1.0", *["250 2.1.5"] * 40, "550 5.5.3", "550 5.5.3"]
         assert brief(session.docmd("DATA")) == "554 5.5.3"
-        # The refusal is whole and over: what comes next on this session is judged for itself.
+        # The refusal is whole and over: what comes next over the same connection is judged for itself.
         assert answers(session, martin.address, to)[:2] == ["250 2.1.0", "250 2.1.5"]
         session.rset()
         assert answers(session, martin.address, to[40:]) == ["250 2.1.0", "250 2.1.5"]
