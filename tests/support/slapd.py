@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.debian import require
+from tests.support.operators import free_ports
 from tests.support.practitioners import Practitioner
 
 DOCS = Path(__file__).parents[2] / "docs" / "ldap"
@@ -36,10 +37,8 @@ def running(configuration: str, folder: Path, *, secure: bool = False) -> Iterat
     """A slapd of this slapd.conf, ready to be asked."""
     program = require("slapd", "slapd")
     (folder / "slapd.conf").write_text(configuration)
-    # Both at once, so that they differ.
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        url = f"ldap://127.0.0.1:{one.getsockname()[1]}"
-        ldaps = f"ldaps://127.0.0.1:{other.getsockname()[1]}"
+    port = free_ports(2)
+    url, ldaps = f"ldap://127.0.0.1:{port}", f"ldaps://127.0.0.1:{port + 1}"
     listen = f"{url}/ {ldaps}/" if secure else f"{url}/"
     with subprocess.Popen(
         [program, "-f", str(folder / "slapd.conf"), "-h", listen, "-d", "none"], stderr=subprocess.PIPE, text=True

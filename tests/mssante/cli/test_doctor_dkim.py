@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from mssante.mime.dkim import key_record, load_signing_key
 from tests.mssante.cli.conftest import Operator
 from tests.support.name_server import NameServer, serving
+from tests.support.operators import free_ports
 
 DOMAINS = ("cabinet.test", "patient.mssante.fr")
 
@@ -140,8 +140,7 @@ def test_settings_that_cannot_be_meant(operator: Operator, changes: list[tuple[s
 
 def test_a_scanner_that_is_away(operator: Operator) -> None:
     assert findings(operator, "antivirus") == []
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_ports(1)
     configure(operator, ('#socket = ""', f'socket = "127.0.0.1:{port}"'))
     [(verdict, finding)] = findings(operator, "antivirus")
     assert verdict == "fault"

@@ -9,6 +9,7 @@ import pytest
 from mssante.store import Store
 from mssante.store.regulateur import Kind, report
 from tests.mssante.cli.conftest import INS, TRAITS, Operator, Run
+from tests.support.operators import free_ports
 
 
 def test_closing_and_reopening(operator: Operator) -> None:
@@ -154,16 +155,11 @@ def quiet(operator: Operator) -> Operator:
     """On ports that nothing takes."""
     file = operator.directory / "mssante.toml"
     text = file.read_text()
-    for port in (2500, 2501, 2502, 2503, 2504, 2506):
-        text = text.replace(f" = {port}\n", f" = {_free_port()}\n")
+    base = free_ports(7)
+    for place in (0, 1, 2, 3, 4, 6):
+        text = text.replace(f" = {2500 + place}\n", f" = {base + place}\n")
     file.write_text(text)
     return operator
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def test_all_is_well(quiet: Operator) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import io
-import socket
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -20,13 +19,12 @@ from mssante.store import StoreUnavailable
 from mssante.store.verify import verify
 from tests.mssante.services.conftest import COLLEAGUE, DOCTOR, PATIENTS, SECRETARY, TRACE, Cabinet
 from tests.support.clamd import EICAR, LARGEST, NAME, Clamd, running
+from tests.support.operators import free_ports
 
 
 @pytest.fixture(scope="session")
 def clamd() -> Iterator[Clamd]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    with running(port) as found:
+    with running(free_ports(1)) as found:
         yield found
 
 
