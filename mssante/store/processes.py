@@ -43,7 +43,7 @@ class SqliteHints:
 
     def publish(self, conn: Connection, hints: Sequence[Hint], now_us: int) -> None:
         rows = [
-            {"origin": self._origin, "kind": kind, "key": key, "at_us": now_us} for kind, key in dict.fromkeys(hints)
+            {"origin": self._origin, "kind": kind, "key": key, "at_us": now_us} for kind, key in _places(hints)
         ]
         conn.execute(_ADD, rows)
         if now_us - self._pruned_us > KEEP_US:
@@ -67,7 +67,7 @@ class SqliteHints:
         self._last = rows[-1].id
         if missed:
             return None
-        return [(row.kind, row.key) for row in rows if row.origin != self._origin]
+        return [Hint(row.kind, row.key) for row in rows if row.origin != self._origin]
 
 
 class PostgresHints:
@@ -87,7 +87,7 @@ class PostgresHints:
         return conn
 
     def publish(self, conn: Connection, hints: Sequence[Hint], now_us: int) -> None:
-        for payload in _payloads(self._origin, list(dict.fromkeys(hints))):
+        for payload in _payloads(self._origin, _places(hints)):
             conn.execute(select(func.pg_notify(CHANNEL, payload)))
 
     def foreign(self, conn: Connection) -> Sequence[Hint] | None:
@@ -127,10 +127,15 @@ class PostgresHints:
             for notify in driver.notifies(timeout=0.5, stop_after=1):
                 origin, hints = json.loads(notify.payload)
                 if origin != self._origin:
-                    heard([(kind, key) for kind, key in hints])
+                    heard([Hint(kind, key) for kind, key in hints])
 
 
-def _payloads(origin: str, hints: list[Hint]) -> list[str]:
+def _places(hints: Sequence[Hint]) -> list[tuple[str, str]]:
+    """What travels: each kind and key once."""
+    return list(dict.fromkeys((hint.kind, hint.key) for hint in hints))
+
+
+def _payloads(origin: str, hints: list[tuple[str, str]]) -> list[str]:
     """The hints as JSON, cut so that each piece fits a NOTIFY (under 8000 bytes)."""
     payload = json.dumps([origin, hints], separators=(",", ":"))
     if len(payload) <= _PAYLOAD_BYTES or len(hints) == 1:

@@ -9,13 +9,15 @@ Always true here:
 - a write whose caller was cancelled is carried out all the same.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection
 
@@ -25,6 +27,9 @@ from mssante.store.engines import Database, LostConnection, TryAgain, discard, r
 from mssante.store.errors import StoreError, StoreFull, StoreUnavailable
 from mssante.store.hints import Hint, Hints
 from mssante.store.keys import Keys
+
+if TYPE_CHECKING:
+    from mssante.store.messages import StoredMessage
 
 GROUP = 256
 POLL_SECONDS = 0.2
@@ -48,8 +53,8 @@ class Tx:
         self._rows: list[journal.Row] = []
         self._hints: list[Hint] = []
         self._unlinked: list[tuple[bytes, str | None]] = []
-        self.fresh: dict[int, tuple[int, int]] = {}
-        """(size, received_us) of the messages added in this transaction, so that they need not be read back."""
+        self.fresh: dict[int, StoredMessage] = {}
+        """The messages added in this transaction, so that they need not be read back."""
 
     def journal(self, action: str, *, actor: str, object: str, **detail: object) -> None:
         """Adds an entry to the journal. A patient's address among the values is replaced by its trace name."""
@@ -60,9 +65,9 @@ class Tx:
         """What logs and journal may show of the address."""
         return self.keys.trace_name(address)
 
-    def hint(self, kind: str, key: object = "") -> None:
-        """Tells subscribers, in every process, once this transaction is committed."""
-        self._hints.append((kind, str(key)))
+    def hint(self, kind: str, key: object = "", news: object = None) -> None:
+        """Tells subscribers, in every process, once this transaction is committed. `news`: see `Hint`."""
+        self._hints.append(Hint(kind, str(key), news))
 
     def erased(self, content_id: bytes, own_segment: str | None) -> None:
         """Called when a message row goes: after the commit its own segment file goes too."""
@@ -81,7 +86,7 @@ class Write:
         contents: Sequence[PendingContent],
         durable: bool,
         loop: asyncio.AbstractEventLoop | None,
-        future: "asyncio.Future[Any] | Future[Any]",
+        future: asyncio.Future[Any] | Future[Any],
     ) -> None:
         self.fn, self.args, self.contents, self.durable, self.loop, self.future = (
             fn,
@@ -378,7 +383,7 @@ def _resolve(writes: list[Write], subscribers: Hints | None, hints: list[Hint]) 
     for write in writes:
         _resolve_one(write)
     if subscribers is not None and hints:
-        subscribers.fire(dict.fromkeys(hints))
+        subscribers.fire(hints)
 
 
 def _resolve_one(write: Write) -> None:
