@@ -1,6 +1,7 @@
 """The debug counter sees what holds the loop, and only that."""
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -31,11 +32,13 @@ async def test_computing_on_the_loop_is_a_stall() -> None:
 async def test_a_loop_that_only_waits_for_a_processor_holds_nobody(tmp_path: Path) -> None:
     watch = LoopWatch()
     watch.start(asyncio.get_running_loop())
-    watch._schedstat = tmp_path / "schedstat"
-    watch._schedstat.write_text("5 0 1\n")
+    os.close(watch._schedstat)
+    schedstat = tmp_path / "schedstat"
+    schedstat.write_text("5 0 1\n")
+    watch._schedstat = os.open(schedstat, os.O_RDONLY)
     await _ticks(watch)
     watch.stalls, watch.longest_s, watch.starved_s = 0, 0.0, 0.0
-    watch._schedstat.write_text("6 10000000000 2\n")
+    schedstat.write_text("6 10000000000 2\n")
     await _ticks(watch)
     watch.stop()
     assert (watch.stalls, watch.longest_s, watch.starved_s) == (0, 0.0, 10.0)
