@@ -2,7 +2,7 @@
 
 Always true here: a citizen is his bal, of type PAT; a matricule and the five traits stand sealed only, and are found by
 the exact matricule's keyed hash, so that nobody can look for a name; an earlier matricule leads to the bal for ever
-(`accounts.find_bals`); a parent's right has its end from the start, so that no job must take it away.
+(`accounts.find_bals`); a parent's right has its end from the start, whenever its row is taken away (`outgrown`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from mssante.domain.address import Address
 from mssante.domain.bal import BalState, BalType
 from mssante.domain.patient import Authority, Standing
 from mssante.store import patient_notices, schema
-from mssante.store.accounts import BAL_COLUMNS, Bal, NewBal, bal_of, create_bals, find_bal
+from mssante.store.accounts import BAL_COLUMNS, Bal, NewBal, bal_of, create_bals, find_bal, get_bal
 from mssante.store.engines import keys_of
 from mssante.store.errors import AlreadyExists
 from mssante.store.exchanges import rename_patient
@@ -183,8 +183,15 @@ def may_open_as_parent(conn: Connection, parent_id: int, child_id: int, now_us: 
     return bool(_IS_PARENT.rows(conn, {"child": child_id, "parent": parent_id, "now": now_us}))
 
 
+def outgrown(conn: Connection, now_us: int) -> list[tuple[Bal, Bal]]:
+    """Children with a parent whose right has come to its end, each pair once: some of them, while there are any."""
+    query = select(parent.c.child_id, parent.c.parent_id).where(parent.c.until_us <= now_us).limit(_PAGE)
+    pairs = [tuple(get_bal(conn, id_) for id_ in row) for row in conn.execute(query)]
+    return [(child, adult) for child, adult in pairs if child is not None and adult is not None]
+
+
 def parents(conn: Connection, child_id: int) -> list[tuple[Bal, int]]:
-    """A child's parents, each with the end of his right (µs), which may be past."""
+    """A child's parents, each with the end of his right (µs)."""
     query = select(parent.c.until_us, *BAL_COLUMNS).join_from(parent, bal, parent.c.parent_id == bal.c.id)
     rows = conn.execute(query.where(parent.c.child_id == child_id).order_by(bal.c.id))
     return [(bal_of(keys_of(conn), columns), until_us) for until_us, *columns in rows]
