@@ -13,7 +13,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -161,19 +160,16 @@ class Session:
 
     async def sign_in(self, who: SignedIn) -> None:
         self.account = self.server.mailboxes.account(who.bal_id, who.address)
-        accounts = self.server.accounts
-        self._unwatch_bal = accounts.watch(who.bal_id, self._bal_closed, partial(accounts.may_stay, who))
+        self._unwatch_bal = self.server.accounts.watch_session(who, self._bal_closed)
         self.wire.framer.limits = self.server.settings.signed_in
         self.wire.touch()
-        if not await accounts.may_stay(who):  # closed before it was watched
-            self._bal_closed()
 
     async def select(self, view: View, mail: Account) -> None:
         self.unselect()
         self.view, self.mail = view, mail
         self._unwatch_folder = mail.watch(view.folder_id, self._folder_changed)
         if mail.access.lent:
-            self._unwatch_rights = self.server.accounts.watch(mail.bal_id, self._rights_changed, mail.may_go_on)
+            self._unwatch_rights = self.server.accounts.watch([mail.bal_id], self._rights_changed, mail.may_go_on)
             if not await mail.may_go_on():  # taken away before they were watched
                 self._rights_changed()
 
