@@ -20,9 +20,9 @@ from mssante.domain.bal import BalState, BalType
 from mssante.domain.identifiers import Adeli, IdentifierError, Rpps
 from mssante.store import Conn
 from mssante.store import annuaire as copies
-from mssante.store.accounts import Bal, find_bals
+from mssante.store.accounts import Bal, bals_of, find_bals
 from mssante.store.annuaire import Record
-from mssante.store.publications import bals_beginning, bals_held
+from mssante.store.publications import bals_beginning
 
 CANDIDATES = 200
 """Lines that a search looks at, of each degree of likeness."""
@@ -97,7 +97,7 @@ def current(conn: Conn, closed: Bal) -> list[str]:
     """Where the holder of a closed bal is written to now: an own bal, or what the annuaire knows under his RPPS."""
     if closed.type is not BalType.PER or closed.liste_rouge or not closed.rpps:
         return []
-    own = [bal.address for bal in bals_held(conn, closed.rpps) if _may_be_named(bal)]
+    own = [bal.address for bal in bals_of(conn, Rpps(closed.rpps)) if _may_be_named(bal)]
     known = [record.address for record in copies.by_holder(conn, Rpps(closed.rpps).national)]
     bals = find_bals(conn, known)
     named = [address for address in known if address not in bals or _may_be_named(bals[address])]

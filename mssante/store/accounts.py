@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, case, delete, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mssante.domain.address import Address
@@ -19,7 +19,7 @@ from mssante.store.engines import keys_of
 from mssante.store.errors import AlreadyExists, NotFound
 from mssante.store.folders import first_folders
 from mssante.store.keys import Keys
-from mssante.store.prepared import Prepared
+from mssante.store.prepared import Prepared, chunks
 from mssante.store.schema import annotation, bal, credential, delegation, folder, matricule, subscription
 from mssante.store.writer import Tx
 
@@ -46,13 +46,13 @@ class NewBal(msgspec.Struct, frozen=True, kw_only=True):
 class Bal(msgspec.Struct, frozen=True):
     """A bal as of one moment. `rpps`: the professional whose it is, or who answers for a structure's; `responsable`:
     his name as the annuaire shows it. `quota_bytes` None: no limit. `motif`: why it is in its state. `closed_by`: who
-    closed it, empty when it is not closed. `purged_us`: when
-    it became a tombstone and no more."""
+    closed it, empty when it is not closed. `purged_us`: when it became a tombstone and no more."""
 
     id: int
     address: str
     type: BalType
     state: BalState
+    liste_rouge: bool
     rpps: str | None
     adeli: str | None
     finess: str | None
@@ -61,7 +61,6 @@ class Bal(msgspec.Struct, frozen=True):
     nom: str
     prenom: str
     profession: str | None
-    liste_rouge: bool
     password_hash: str | None
     used_bytes: int
     quota_bytes: int | None
@@ -93,19 +92,16 @@ class Lent(msgspec.Struct, frozen=True):
     right: str
 
 
-_FIELDS = [name for name in Bal.__struct_fields__ if name not in ("id", "address", "type", "state")]
-BAL_COLUMNS = (
-    *(bal.c[name] for name in ("id", "locator", "sealed_address", "type", "state")),
-    *(bal.c[name] for name in _FIELDS),
-)
+BAL_COLUMNS = [bal.c[name] for name in ("id", "locator", "sealed_address", *Bal.__struct_fields__[2:])]
+"""What `bal_of` makes a Bal of."""
 _BAL = select(*BAL_COLUMNS)
-_BY_LOCATOR = _BAL.where(bal.c.locator.in_(bindparam("locators", expanding=True)))
-_BY_MATRICULE = (
+_BY_LOCATOR = Prepared(_BAL.where(bal.c.locator.in_(bindparam("locators", expanding=True))))
+_BY_MATRICULE = Prepared(
     select(matricule.c.locator, *BAL_COLUMNS)
     .join_from(matricule, bal)
     .where(matricule.c.locator.in_(bindparam("locators", expanding=True)))
 )
-_BY_ID = _BAL.where(bal.c.id == bindparam("id"))
+_BY_ID = Prepared(_BAL.where(bal.c.id == bindparam("id")))
 _HOLDER = bal.alias("holder")
 _HIS_RPPS = case((_HOLDER.c.type == BalType.PER.value, _HOLDER.c.rpps))
 """That of who answers for a structure opens nothing to those who sign in as the structure."""
@@ -147,24 +143,14 @@ def create_bals(tx: Tx, new: Sequence[NewBal]) -> list[int]:
 
 
 def _values(tx: Tx, new: NewBal) -> dict[str, object]:
-    patient = tx.keys.is_patient(new.address)
-    return {
-        "locator": tx.keys.locator(new.address),
-        "sealed_address": tx.keys.seal(new.address.encode()) if patient else None,
+    values = msgspec.structs.asdict(new)
+    address: str = values.pop("address")
+    return values | {
         "type": str(new.type),
         "state": str(new.state),
-        "rpps": new.rpps,
-        "adeli": new.adeli,
-        "finess": new.finess,
-        "siret": new.siret,
-        "responsable": new.responsable,
-        "nom": new.nom,
-        "prenom": new.prenom,
-        "profession": new.profession,
-        "liste_rouge": new.liste_rouge,
-        "password_hash": new.password_hash,
+        "locator": tx.keys.locator(address),
+        "sealed_address": tx.keys.seal(address.encode()) if tx.keys.is_patient(address) else None,
         "used_bytes": 0,
-        "quota_bytes": new.quota_bytes,
         "last_uidvalidity": first_folders(0, tx.now_us)[1],
         "created_us": tx.now_us,
         "motif": "",
@@ -181,43 +167,42 @@ def find_bals(conn: Connection, addresses: Iterable[Address | str]) -> dict[str,
     address is another then."""
     keys = keys_of(conn)
     names = {keys.locator(str(address)): str(address) for address in addresses}
-    locators = list(names)
     found: dict[str, Bal] = {}
-    for start in range(0, len(locators), 1000):
-        for row in conn.execute(_BY_LOCATOR, {"locators": locators[start : start + 1000]}):
+    for some in chunks(names):
+        for row in _BY_LOCATOR.rows(conn, {"locators": some}):
             found[names[row[1]]] = bal_of(keys, row)
-    former = [locator for locator, name in names.items() if name not in found and keys.is_patient(name)]
-    for start in range(0, len(former), 1000):
-        for locator, *columns in conn.execute(_BY_MATRICULE, {"locators": former[start : start + 1000]}):
+    for some in chunks(locator for locator, name in names.items() if name not in found and keys.is_patient(name)):
+        for locator, *columns in _BY_MATRICULE.rows(conn, {"locators": some}):
             found[names[locator]] = bal_of(keys, columns)
     return found
 
 
 def get_bal(conn: Connection, bal_id: int) -> Bal | None:
-    row = conn.execute(_BY_ID, {"id": bal_id}).first()
-    return bal_of(keys_of(conn), row) if row else None
+    rows = _BY_ID.rows(conn, {"id": bal_id})
+    return bal_of(keys_of(conn), rows[0]) if rows else None
 
 
 def list_bals(conn: Connection, type: BalType | None = None) -> list[Bal]:
     """All bals, tombstones too, in the order of their opening; of one type when asked."""
-    query = _BAL.order_by(bal.c.id)
-    if type is not None:
-        query = query.where(bal.c.type == str(type))
-    keys = keys_of(conn)
-    return [bal_of(keys, row) for row in conn.execute(query)]
+    return bals_where(conn, literal(True) if type is None else bal.c.type == str(type))
 
 
 def bals_of(conn: Connection, who: Rpps | Adeli) -> list[Bal]:
-    """The bals of a professional: his own, and those of structures that he answers for."""
-    held = bal.c.rpps if isinstance(who, Rpps) else bal.c.adeli
+    """The bals of a professional, in whatever state: his own, and those of structures that he answers for."""
+    return bals_where(conn, (bal.c.rpps if isinstance(who, Rpps) else bal.c.adeli) == who.number)
+
+
+def bals_where(conn: Connection, condition: ColumnElement[bool]) -> list[Bal]:
+    """In the order of their opening."""
     keys = keys_of(conn)
-    return [bal_of(keys, row) for row in conn.execute(_BAL.where(held == who.number).order_by(bal.c.id))]
+    return [bal_of(keys, row) for row in conn.execute(_BAL.where(condition).order_by(bal.c.id))]
 
 
 def bal_of(keys: Keys, row: Sequence[Any]) -> Bal:
-    id_, locator, sealed, type_, state, *rest = row
+    """`row`: BAL_COLUMNS."""
+    id_, locator, sealed, type_, state, liste_rouge, *rest = row
     address = locator if sealed is None else keys.unseal(sealed).decode()
-    return Bal(id_, address, BalType(type_), BalState(state), *rest)
+    return Bal(id_, address, BalType(type_), BalState(state), bool(liste_rouge), *rest)
 
 
 def set_state(tx: Tx, bal_id: int, state: BalState, motif: str = "", actor: str = "") -> None:

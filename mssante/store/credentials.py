@@ -9,8 +9,7 @@ from enum import StrEnum
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from mssante.store.accounts import BAL_COLUMNS, Bal, bal_of
-from mssante.store.engines import keys_of
+from mssante.store.accounts import Bal, bals_where
 from mssante.store.errors import AlreadyExists
 from mssante.store.schema import bal, credential
 from mssante.store.writer import Tx
@@ -38,12 +37,6 @@ _OF_BAL = (
     .where(credential.c.bal_id == bindparam("bal_id"))
     .order_by(credential.c.id)
 )
-_BY_MARK = (
-    select(*BAL_COLUMNS)
-    .join_from(credential, bal)
-    .where(credential.c.mark == bindparam("mark"), credential.c.kind == bindparam("kind"))
-    .order_by(bal.c.id)
-)
 
 
 def add(tx: Tx, new: Credential) -> None:
@@ -69,5 +62,5 @@ def credentials(conn: Connection, bal_id: int) -> list[Credential]:
 
 def bals_by_mark(conn: Connection, kind: Kind, mark: str) -> list[Bal]:
     """The bals that have a credential of this mark."""
-    keys = keys_of(conn)
-    return [bal_of(keys, row) for row in conn.execute(_BY_MARK, {"mark": mark, "kind": str(kind)})]
+    marked = select(credential.c.bal_id).where(credential.c.mark == mark, credential.c.kind == str(kind))
+    return bals_where(conn, bal.c.id.in_(marked))

@@ -8,7 +8,7 @@ in a row like the head's, so that what is left still hangs on it. No content and
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,7 +45,11 @@ _LOCKED_HEAD = Prepared(_HEAD.with_for_update())
 _APPEND = Prepared(insert(journal).inline())
 _MOVE_HEAD = Prepared(
     update(journal_head)
-    .where(journal_head.c.id == _HEAD_ID)
+    .where(
+        journal_head.c.id == _HEAD_ID,
+        journal_head.c.seq == bindparam("old_seq"),
+        journal_head.c.hash == bindparam("old_hash"),
+    )
     .values(seq=bindparam("new_seq"), hash=bindparam("new_hash"), mac=bindparam("new_mac"))
 )
 PRUNED_AT_ONCE = 10_000
@@ -53,37 +57,40 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 Row = tuple[int, str, str, str, str]
 """(at_us, action, actor, object, detail as canonical JSON), ready to be chained."""
+_FACTS = ("at_us", "action", "actor", "object", "detail")
+_Head = tuple[int, bytes]
+"""The last row's seq and hash."""
+_REMEMBERED = "journal head"
+"""In `Connection.info`: the head as this connection left it, so that it need not be asked for again."""
 
 
 def row_of(at_us: int, action: str, actor: str, object_: str, detail: dict[str, object]) -> Row:
     return at_us, action, actor, object_, _encode(detail).decode()
 
 
-def append(conn: Connection, rows: Iterable[Row]) -> None:
+def append(conn: Connection, rows: Sequence[Row]) -> None:
     """Chains the rows and moves the head; the last thing a transaction does, because the head's row lock orders all
     writing processes."""
-    keys = keys_of(conn)
-    ((seq, digest, _),) = _LOCKED_HEAD.rows(conn)
-    added = []
+    remembered: _Head | None = conn.info.get(_REMEMBERED)
+    if remembered is None or not _extend(conn, remembered, rows):
+        ((seq, digest, _),) = _LOCKED_HEAD.rows(conn)
+        _extend(conn, (seq, digest), rows)
+
+
+def _extend(conn: Connection, head: _Head, rows: Sequence[Row]) -> bool:
+    """False when this is not the head: another process has moved it, or this one's last transaction was undone."""
+    seq, digest = head
+    chain = []
     for row in rows:
         seq += 1
         digest = _chained(digest, seq, row)
-        at_us, action, actor, object_, detail = row
-        added.append(
-            {
-                "seq": seq,
-                "at_us": at_us,
-                "action": action,
-                "actor": actor,
-                "object": object_,
-                "detail": detail,
-                "hash": digest,
-            }
-        )
-    if added:
-        _APPEND.many(conn, added)
-        mac = keys.journal_mac(_head_bytes(seq, digest))
-        _MOVE_HEAD.count(conn, {"new_seq": seq, "new_hash": digest, "new_mac": mac})
+        chain.append(dict(zip(_FACTS, row, strict=True), seq=seq, hash=digest))
+    new = {"new_seq": seq, "new_hash": digest, "new_mac": keys_of(conn).journal_mac(_head_bytes(seq, digest))}
+    if not _MOVE_HEAD.count(conn, {"old_seq": head[0], "old_hash": head[1], **new}):
+        return False
+    _APPEND.many(conn, chain)
+    conn.info[_REMEMBERED] = seq, digest
+    return True
 
 
 def start(conn: Connection) -> None:

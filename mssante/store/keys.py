@@ -9,6 +9,7 @@ import hmac
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -22,6 +23,8 @@ KEY_BYTES = 32
 _NONCE_BYTES = 12
 _FACTS_KEYS = 128
 _PATIENT = "ins:"
+CORRESPONDENT = 8
+"""Octets that stand for a recipient: two of a million are the same once in 40 million mailboxes."""
 
 
 class Keys:
@@ -43,6 +46,8 @@ class Keys:
         self._journal_key = _derive(master_key, b"journal head")
         self._mark_key = _derive(master_key, b"password marks")
         self.patient_domains = frozenset(domain.lower() for domain in patient_domains)
+        self.correspondent = lru_cache(maxsize=16_384)(self._correspondent)
+        """What stands for a recipient where it is only counted."""
         self._patient_address = _addresses_in(self.patient_domains) if patient_domains else None
 
     def wrap(self, data_key: bytes, content_id: bytes) -> bytes:
@@ -118,6 +123,9 @@ class Keys:
         """16 octets that stand for the parts, and tell nothing of them without the master key."""
         lengths = b"".join([len(part).to_bytes(4, "big") for part in parts])
         return hmac.digest(self._locator_key, b"\0" + lengths + b"".join(parts), "sha256")[:16]
+
+    def _correspondent(self, address: str) -> bytes:
+        return self.digest(b"recipient", address.encode())[:CORRESPONDENT]
 
     def journal_mac(self, head: bytes) -> bytes:
         """Authenticates the head of the journal, so that nobody without the master key can write the chain anew."""

@@ -40,14 +40,13 @@ from mssante.store.messages import (
     NewMessage,
     StoredMessage,
     add_message,
-    chunks,
     forget_unreferenced,
     load_message,
     size_of,
     total_size,
     unseal_facts,
 )
-from mssante.store.prepared import Prepared
+from mssante.store.prepared import Prepared, chunks
 from mssante.store.schema import annotation, bal, entry, expunged, folder, message
 from mssante.store.search_upkeep import drop_blocks
 from mssante.store.writer import Tx

@@ -5,7 +5,7 @@ queue item go, the row goes, and with it the only copy of the content's key: fro
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select
@@ -14,12 +14,11 @@ from mssante.store.contents import OWN, ContentRef, PendingContent
 from mssante.store.engines import keys_of
 from mssante.store.errors import NotFound
 from mssante.store.keys import Keys
-from mssante.store.prepared import Prepared
+from mssante.store.prepared import Prepared, chunks
 from mssante.store.schema import entry, message, queue_item
 from mssante.store.writer import Tx
 
 UNFINISHED = ("queued", "leased", "held")
-_CHUNK = 1000
 
 
 class NewMessage(msgspec.Struct, frozen=True):
@@ -42,9 +41,7 @@ class StoredMessage(msgspec.Struct, frozen=True):
     content: ContentRef
 
 
-_ADD_MESSAGE = Prepared(
-    insert(message).returning(message.c.id), [column.name for column in message.c if column.name != "id"]
-)
+_ADD_MESSAGE = Prepared(insert(message).inline(), [column.name for column in message.c if column.name != "id"])
 _SIZE = Prepared(select(message.c.size, message.c.received_us).where(message.c.id == bindparam("id")))
 MESSAGE_COLUMNS = (
     message.c.id,
@@ -90,7 +87,7 @@ def add_message(tx: Tx, new: NewMessage) -> int:
         "size": size,
         "received_us": new.received_us,
     }
-    message_id: int = _ADD_MESSAGE.rows(tx.conn, values)[0][0]
+    message_id = _ADD_MESSAGE.added(tx.conn, values)
     new.content.used = True
     tx.fresh[message_id] = size, new.received_us
     return message_id
@@ -137,17 +134,11 @@ def total_size(tx: Tx, message_ids: Sequence[int]) -> int:
 
 def forget_unreferenced(tx: Tx, message_ids: Iterable[int]) -> None:
     """Erases those of the messages that have neither an entry nor an unfinished queue item left."""
-    for some in chunks(list(message_ids)):
+    for some in chunks(message_ids):
         if tx.conn.dialect.name == "postgresql":
             tx.conn.execute(_LOCK_MESSAGES, {"ids": some})
         for content_id, segment in _FORGET.rows(tx.conn, {"ids": some}):
             tx.erased(content_id, segment if segment.startswith(OWN) else None)
-
-
-def chunks(uids: Sequence[int]) -> Iterator[list[int]]:
-    ordered = sorted(set(uids))
-    for start in range(0, len(ordered), _CHUNK):
-        yield ordered[start : start + _CHUNK]
 
 
 def id_digest(message_id: str) -> str:

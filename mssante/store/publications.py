@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection, case, delete, insert, select, update
 
-from mssante.store.accounts import Bal, find_bals
 from mssante.store.schema import bal, publication
 from mssante.store.writer import Tx
 
@@ -25,12 +24,6 @@ def bals_beginning(conn: Connection, beginning: str, domain: str) -> list[str]:
         bal.c.locator >= beginning, bal.c.locator < after, bal.c.locator.endswith(f"@{domain}", autoescape=True)
     )
     return list(conn.execute(query.limit(MOST)).scalars())
-
-
-def bals_held(conn: Connection, rpps: str) -> list[Bal]:
-    """The bals of one professional, in whatever state."""
-    addresses = conn.execute(select(bal.c.locator).where(bal.c.rpps == rpps)).scalars()
-    return list(find_bals(conn, addresses).values())
 
 
 class Told(msgspec.Struct, frozen=True):

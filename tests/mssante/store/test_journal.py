@@ -1,14 +1,15 @@
 """The journal tells when somebody has touched it."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, insert, literal, select, update
 
 from mssante.store import Store, Tx
-from mssante.store.journal import FIRST, chained, entries, prune, verify_chain
+from mssante.store.journal import FIRST, append, chained, entries, prune, row_of, verify_chain
 from mssante.store.schema import journal, journal_head
-from tests.mssante.store.made import DOCTOR, MATRICULE, PATIENT
+from tests.mssante.store.made import DOCTOR, MATRICULE, PATIENT, open_store
 from tests.support.clock import FakeClock
 
 
@@ -38,6 +39,34 @@ def test_a_patient_is_found_by_his_address_and_never_written(store: Store) -> No
     (one,) = store.read_now(lambda conn: entries(conn, object=PATIENT))
     assert one.actor == one.object == store.keys.trace_name(PATIENT)
     assert MATRICULE not in str(one)
+
+
+def test_a_head_that_was_undone_or_moved_by_another_process_is_asked_for(
+    store: Store, database_url: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    def undone(tx: Tx) -> None:
+        append(tx.conn, [row_of(tx.now_us, "never", "-", "-", {})])
+        raise KeyError
+
+    other = open_store(tmp_path, database_url, clock)
+    for number, writers in enumerate(((store,), (store, other), (other, store), (store, store))):
+        with pytest.raises(KeyError):
+            store.write_now(undone)
+        for writer in writers:
+            writer.write_now(note, "message.accepted", f"m{number}")
+    other.close()
+    assert store.read_now(verify_chain) is None
+    assert [one.object for one in store.read_now(entries)] == ["m0", "m1", "m1", "m2", "m2", "m3", "m3"]
+
+
+def test_rows_of_one_transaction_are_chained_however_many(store: Store) -> None:
+    def many(tx: Tx) -> None:
+        for number in range(150):
+            note(tx, "message.accepted", f"m{number}")
+
+    store.write_now(many)
+    assert store.read_now(verify_chain) is None
+    assert [one.object for one in store.read_now(entries)] == [f"m{number}" for number in range(150)]
 
 
 def touch(tx: Tx, *statements: object) -> None:

@@ -111,6 +111,7 @@ def test_days_and_novelty(store: Store, clock: FakeClock) -> None:
     assert store.read_now(days_of, DOCTOR, today, today + 1) == Days(2, 4, 13, 6)
     assert store.read_now(days_of, DOCTOR, today + 2, today + 9) == Days(0, 0, 0, 0)
     assert store.read_now(correspondents, DOCTOR) == 6
+    assert record(Sending(DOCTOR, tuple(people(0, 200)), True)) == {(DOCTOR, True): 195 + 2}
 
 
 def test_signalements(store: Store) -> None:
