@@ -18,6 +18,7 @@ from mssante.domain.clock import Clock
 from mssante.domain.life_cycle import DAY_US, Patience
 from mssante.services.life_cycle import Visits, look_after_unused
 from mssante.services.mass import Watch
+from mssante.services.patients import let_grow_up
 from mssante.store import Store, StoreError, Tx, journal
 from mssante.store.compact import compact
 from mssante.store.queue import prune_finished
@@ -32,14 +33,14 @@ DAY_S: Final = 24 * 3600.0
 log = structlog.get_logger("mssante")
 
 
-async def every(seconds: float, what: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Does the work now, and then again and again. Ends by cancellation only."""
+async def every(seconds: float | Callable[[], float], what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Does the work now, and then again and again, each time after the seconds. Ends by cancellation only."""
     while True:
         try:
             await work()
         except StoreError as fault:
             log.error(f"{what}: comes again", fault=str(fault))
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds if isinstance(seconds, float) else seconds())
 
 
 class Housekeeping:
@@ -55,6 +56,7 @@ class Housekeeping:
             every(VISITS_S, "visits", self._count_visits),
             every(DAY_S, "unused mailboxes", self._look_after_unused),
             every(DAY_S, "journal", self._shorten_journal),
+            every(self._until_tomorrow, "children of age", self._let_grow_up),
         ]
 
     async def stop(self) -> None:
@@ -84,6 +86,14 @@ class Housekeeping:
             types = tuple(BalType(name) for name in said.types)
             for step, count in (await look_after_unused(self._store, self._clock, patience, types)).items():
                 log.info("unused mailboxes", step=str(step), count=count)
+
+    async def _let_grow_up(self) -> None:
+        while await self._store.write(let_grow_up):
+            pass
+
+    def _until_tomorrow(self) -> float:
+        """Seconds until the day has begun (UTC), which is when children come of age."""
+        return (DAY_US - self._clock.now_us() % DAY_US) / 1e6 + 1
 
     async def _shorten_journal(self) -> None:
         days = self._settings.life_cycle.journal_days

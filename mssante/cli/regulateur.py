@@ -88,12 +88,12 @@ def clore(context: typer.Context, address: AddressArgument, motif: Motif, author
     if done.closed:
         say(f"closed: {done.stopped} queued recipients held, {done.told} people told")
     else:
-        say("proposed: another person confirms it with the same command within seven days")
+        say("proposed: another person confirms it with the same command within seven days, rouvrir withdraws it")
 
 
 @app.command()
 def rouvrir(context: typer.Context, address: AddressArgument, motif: Motif = "", author: Author = "") -> None:
-    """Reopen, to the same holder, an account that the regulator closed; its held mail goes on."""
+    """Reopen, to the same holder, what the regulator closed, its held mail goes on; or withdraw a proposal to close."""
     from mssante.domain.clock import SystemClock
     from mssante.services import regulateur
 
@@ -101,7 +101,7 @@ def rouvrir(context: typer.Context, address: AddressArgument, motif: Motif = "",
     with open_store(settings_of(context)) as store:
         contents, prepared = regulateur.prepare_reopening(store, wanted, SystemClock().now_us())
         released = store.write_now(regulateur.reopen, wanted, motif, _actor(author), prepared, contents=contents)
-    say(f"reopened: {released} queued recipients released")
+    say("withdrawn" if released is None else f"reopened: {released} queued recipients released")
 
 
 @app.command()

@@ -1,9 +1,9 @@
 """Signing in, for SMTP submission and IMAP alike: by password, by Pro Santé Connect, by certificate.
 
 Always true here: who may sign in is read from the store at each sign-in, so a closed account is refused at once; a
-session ends when its account is suspended or closed and when what opened it is taken away (a password changed, a device
-or certificate revoked, a delegation withdrawn), but not because a token expired or its issuer is away: that is judged
-at AUTH only; answers do not tell which addresses exist.
+session ends when its account, or that of who opened it, is suspended or closed and when what opened it is taken away (a
+password changed, a device or certificate revoked, a delegation withdrawn, a child of age), but not because a token
+expired or its issuer is away: that is judged at AUTH only; answers do not tell which addresses exist.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -69,6 +69,8 @@ class SignedIn:
     """What opened the session, for the log."""
     still: Still = field(repr=False, compare=False)
     """Whether it would open it now, too."""
+    rests_on: frozenset[int] = field(repr=False, compare=False)
+    """The bals by whose changes that may become untrue."""
 
 
 class Accounts:
@@ -157,8 +159,9 @@ class Accounts:
             return Defer(Rule.AUTH_UNAVAILABLE, str(fault))
         if child is None:
             return Refuse(Rule.AUTH_MAILBOX, "acting for another")
+        by = f"{parent.by} of the parent {parent.trace_name}"
         still = partial(_parent_may, parent, child.address, self._clock)
-        return self._entered(child, frozenset({child.address}), f"{parent.by} of the parent {parent.trace_name}", still)
+        return self._entered(child, frozenset({child.address}), by, still, beside=[parent.bal_id])
 
     async def _by_token(self, proof: sasl.Token, client: Client) -> SignedIn | Refuse | Defer:
         now_us = self._clock.now_us()
@@ -172,12 +175,12 @@ class Accounts:
             return person
         who = f"Pro Sante Connect {person.national}"
         try:
-            bal, addresses = await self._store.read(_by_person, person, proof.mailbox, client.right)
+            bal, addresses, own = await self._store.read(_by_person, person, proof.mailbox, client.right)
         except StoreError as fault:
             return Defer(Rule.AUTH_UNAVAILABLE, str(fault))
         if bal is None:
             return Refuse(Rule.AUTH_MAILBOX, f"{who} opens no such mailbox, or must say which")
-        return self._entered(bal, addresses, who, partial(_person_may, bal.id, person, client.right))
+        return self._entered(bal, addresses, who, partial(_person_may, bal.id, person, client.right), beside=own)
 
     async def _by_certificate(self, mailbox: str, client: Client) -> SignedIn | Refuse | Defer:
         dn = organisation_dn(client.certificate) if client.certificate is not None else None
@@ -191,17 +194,29 @@ class Accounts:
             return Refuse(Rule.AUTH_MAILBOX, f"certificate {dn} opens no such mailbox, or must say which")
         return self._entered(bal, addresses, f"certificate {dn}", partial(_certificate_holds, bal.id, mark_of(dn)))
 
-    def _entered(self, bal: Bal, addresses: frozenset[str], by: str, still: Still) -> SignedIn | Refuse:
+    def _entered(
+        self, bal: Bal, addresses: frozenset[str], by: str, still: Still, beside: Iterable[int] = ()
+    ) -> SignedIn | Refuse:
         if not may_sign_in(bal):
             return Refuse(Rule.AUTH_REFUSED, f"account is {bal.state}")
         self.visits.note(bal.id, self._clock.now_us())
-        return SignedIn(bal.id, bal.address, self._store.keys.trace_name(bal.address), bal.type, addresses, by, still)
+        name = self._store.keys.trace_name(bal.address)
+        return SignedIn(bal.id, bal.address, name, bal.type, addresses, by, still, frozenset((bal.id, *beside)))
+
+    def watch_session(self, holder: SignedIn, on_closed: Callable[[], None]) -> Callable[[], None]:
+        """`watch` for as long as the holder `may_stay`, which may be over before it is watched."""
+        return self.watch(holder.rests_on, on_closed, partial(self.may_stay, holder), at_once=True)
 
     def watch(
-        self, bal_id: int, on_closed: Callable[[], None], may_go_on: Callable[[], Awaitable[bool]]
+        self,
+        bal_ids: Iterable[int],
+        on_closed: Callable[[], None],
+        may_go_on: Callable[[], Awaitable[bool]],
+        *,
+        at_once: bool = False,
     ) -> Callable[[], None]:
-        """Calls ``on_closed`` on the loop when ``may_go_on``, asked at every change of the bal by whichever process,
-        says no. Returns the way to stop watching."""
+        """Calls ``on_closed`` on the loop when ``may_go_on``, asked at every change of these bals by whichever process,
+        and ``at_once``, says no. Returns the way to stop watching."""
 
         def changed() -> None:
             task = asyncio.ensure_future(may_go_on())
@@ -210,10 +225,18 @@ class Accounts:
 
         def answered(task: asyncio.Future[bool]) -> None:
             self._questions.discard(task)
-            if not task.cancelled() and not task.result():
+            if subscriptions and not task.cancelled() and not task.result():
                 on_closed()
 
-        return self._store.hints.subscribe("bal", bal_id, changed)
+        subscriptions = [self._store.hints.subscribe("bal", bal_id, changed) for bal_id in bal_ids]
+
+        def stop() -> None:
+            while subscriptions:
+                subscriptions.pop()()
+
+        if at_once:
+            changed()
+        return stop
 
     async def may_stay(self, holder: SignedIn) -> bool:
         """Whether the holder of an open session could open it now, the password or token itself aside."""
@@ -265,19 +288,27 @@ def _parent_may(parent: SignedIn, child: str, clock: Clock, conn: Conn) -> bool:
     return parent.still(conn) and may_sign_in(_child_of(conn, parent, child, clock.now_us()))
 
 
-def _by_person(conn: Conn, person: Rpps | Adeli, mailbox: str, right: str) -> tuple[Bal | None, frozenset[str]]:
-    """The bal that the professional opens: the one he names, or his own when he names none and has just one."""
+def _by_person(
+    conn: Conn, person: Rpps | Adeli, mailbox: str, right: str
+) -> tuple[Bal | None, frozenset[str], list[int]]:
+    """The bal that the professional opens: the one he names, or his own when he names none and has just one; what he
+    may send as there; his own bals."""
+    own = [bal for bal in bals_of(conn, person) if bal.type is BalType.PER]
     if mailbox:
         bal = _find(conn, mailbox)
         found = [bal] if bal is not None and _opens(conn, person, bal, right) else []
     else:
-        found = [bal for bal in bals_of(conn, person) if bal.type is BalType.PER and may_sign_in(bal)]
-    return (found[0], sends_as(conn, found[0])) if len(found) == 1 else (None, frozenset())
+        found = [bal for bal in own if may_sign_in(bal)]
+    if len(found) != 1:
+        return None, frozenset(), []
+    return found[0], sends_as(conn, found[0]), [bal.id for bal in own]
 
 
 def _opens(conn: Conn, person: Rpps | Adeli, bal: Bal, right: str) -> bool:
+    """What was lent to one of his mailboxes is his as long as he may sign in to that one."""
     own = person.number == (bal.rpps if isinstance(person, Rpps) else bal.adeli)
-    names = {person.number, *(one.address for one in bals_of(conn, person) if one.type is BalType.PER)}
+    his = (one for one in bals_of(conn, person) if one.type is BalType.PER and may_sign_in(one))
+    names = {person.number, *(one.address for one in his)}
     lent = [one.right for one in delegations(conn, bal.id) if one.delegate in names]
     return may_open(bal.type, own=own, lent=lent, needed=right)
 

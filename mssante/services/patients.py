@@ -102,6 +102,16 @@ def give_parent(tx: Tx, child: Address, parent: Address, actor: str, remove: boo
     tx.journal(action, actor=actor, object=minor.bal.address, parent=adult.bal.address)
 
 
+def let_grow_up(tx: Tx) -> int:
+    """Parents open the mailboxes of children who are of age no longer, and their sessions there end; how many rights
+    went, some of them, while there are any."""
+    outgrown = patients.outgrown(tx.conn, tx.now_us)
+    for child, parent in outgrown:
+        patients.set_parent(tx, child.id, parent.id, 0)
+        tx.journal("patient.of_age", actor="systeme:majorite", object=child.address, parent=parent.address)
+    return len(outgrown)
+
+
 def set_notify(tx: Tx, address: Address, notify: str | None, actor: str) -> None:
     """Where the citizen is told of new mail; None: nowhere. Raises NotFound."""
     known = known_patient(tx.conn, address)

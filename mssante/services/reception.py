@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import structlog
 
@@ -95,7 +94,7 @@ class Reception:
         way to stop that."""
         if caller.holder is None:
             return lambda: None
-        return self._accounts.watch(caller.holder.bal_id, on_closed, partial(self._accounts.may_stay, caller.holder))
+        return self._accounts.watch_session(caller.holder, on_closed)
 
     async def open(
         self,

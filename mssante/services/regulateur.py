@@ -2,7 +2,7 @@
 
 Always true here: what is shown are numbers and dates, nothing of any message; closing ends sessions (the store hints
 it to every process), stops the account's queued mail, answers the signalements and tells holder and reporters, all or
-nothing; with two persons asked for, one proposes and another closes, and the journal holds both.
+nothing; with two persons asked for, one proposes and another closes or either withdraws, and the journal holds all.
 
 The functions take a transaction, as those of `bals`, so that a command beside the server does what the server would.
 """
@@ -35,6 +35,7 @@ from mssante.store.regulateur import (
 )
 
 PROPOSED: Final = "regulateur.proposed"
+WITHDRAWN: Final = "regulateur.withdrawn"
 PROPOSAL_US: Final = 7 * DAY_US
 """How long a proposal to close waits for its second person."""
 STOPPED: Final = "compte clos par le régulateur"
@@ -120,10 +121,17 @@ def _letter(
 def close(tx: Tx, address: Address, motif: str, actor: str, prepared: Prepared, *, two_persons: bool) -> Closing:
     """Raises NotFound, NotAllowed (closed already; the second person is the first)."""
     bal = bals.known_bal(tx.conn, address)
-    if two_persons and bal.state is not BalState.CLOSED and not _seconded(tx, str(address), actor):
-        bals.want(motif)
-        tx.journal(PROPOSED, actor=actor, object=str(address), motif=motif)
-        return Closing(False)
+    if two_persons and bal.state is not BalState.CLOSED:
+        proposer = _proposer(tx, str(address))
+        if proposer == actor:
+            name = tx.trace_name(str(address))
+            raise bals.NotAllowed(
+                f"{name}: proposed by yourself, another person has to confirm, or rouvrir withdraws it"
+            )
+        if proposer is None:
+            bals.want(motif)
+            tx.journal(PROPOSED, actor=actor, object=str(address), motif=motif)
+            return Closing(False)
     came_since = _queued(tx.conn, bal, max(prepared.queued, default=0))
     waiting = [*prepared.queued, *(item.id for item in came_since if item.state is not QueueState.HELD)]
     bals.close(tx, address, motif, actor)
@@ -135,20 +143,22 @@ def close(tx: Tx, address: Address, motif: str, actor: str, prepared: Prepared, 
     return Closing(True, stopped, 1 + len(reporters))
 
 
-def _seconded(tx: Tx, address: str, actor: str) -> bool:
-    """Whether another person has proposed it. Raises NotAllowed when it was this one."""
+def _proposer(tx: Tx, address: str) -> str | None:
+    """Who proposed to close the account, as long as that waits for another person."""
     for entry in reversed(journal.entries(tx.conn, object=address, since_us=tx.now_us - PROPOSAL_US)):
         if entry.action == PROPOSED:
-            if entry.actor == actor:
-                raise bals.NotAllowed(f"{tx.trace_name(address)}: proposed by yourself, another person has to confirm")
-            return True
-        if entry.action in ("bal.closed", "bal.reopened"):
-            return False
-    return False
+            return entry.actor
+        if entry.action in (WITHDRAWN, "bal.closed", "bal.reopened"):
+            return None
+    return None
 
 
-def reopen(tx: Tx, address: Address, motif: str, actor: str, prepared: Prepared) -> int:
-    """How many queued recipients are on their way again. Raises NotFound, NotAllowed."""
+def reopen(tx: Tx, address: Address, motif: str, actor: str, prepared: Prepared) -> int | None:
+    """How many queued recipients are on their way again; None when the account was only proposed to be closed, which is
+    withdrawn. Raises NotFound, NotAllowed."""
+    if bals.known_bal(tx.conn, address).state is not BalState.CLOSED and _proposer(tx, str(address)) is not None:
+        tx.journal(WITHDRAWN, actor=actor, object=str(address), motif=motif)
+        return None
     bals.reopen_by_regulator(tx, address, motif, actor)
     bal = bals.known_bal(tx.conn, address)
     deliver(tx, add_message(tx, prepared.holder), [bal.id])

@@ -1,5 +1,6 @@
 """Exchanges with patients as a message's way through the house makes and meets them."""
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime
 
@@ -319,9 +320,31 @@ async def test_a_parent_opens_the_childs_mailbox_until_it_is_of_age(cabinet: Cab
     assert not await cabinet.accounts.may_stay(session)
     await cabinet.store.write(patients.stand, adult, Standing.OPEN, "erreur", "operateur")
     assert await cabinet.accounts.may_stay(session)
+    ended = asyncio.Event()
+    stop = cabinet.accounts.watch_session(session, ended.set)
+    assert await cabinet.store.write(patients.let_grow_up) == 0
     cabinet.clock.advance((of_age_us("2012-02-29") - cabinet.clock.now_us()) // 1_000_000)
+    assert not ended.is_set()
     assert not await cabinet.accounts.may_stay(session)
     assert await opened(cabinet, child, parent) is Rule.AUTH_MAILBOX
+    # The day it is of age, an open session of the parent ends, and the act is in the journal.
+    assert await cabinet.store.write(patients.let_grow_up) == 1
+    await ended.wait()
+    stop()
+    assert await cabinet.store.write(patients.let_grow_up) == 0
+    acts = cabinet.store.read_now(lambda conn: entries(conn, object=cabinet.store.keys.trace_name(child)))
+    assert acts[-1].action == "patient.of_age"
+
+
+async def test_a_parents_session_ends_with_the_parents_own_account(cabinet: Cabinet) -> None:
+    child, parent = await citizen(cabinet, 3, naissance="2020-02-29"), await citizen(cabinet, 4)
+    await cabinet.store.write(patients.give_parent, parse_address(child), parse_address(parent), "operateur")
+    session = await opened(cabinet, child, parent)
+    assert isinstance(session, SignedIn)
+    ended = asyncio.Event()
+    cabinet.accounts.watch_session(session, ended.set)
+    await cabinet.store.write(bals.suspend, parse_address(parent), "enquete", "operateur")
+    await ended.wait()
 
 
 async def test_who_cannot_be_a_parent(cabinet: Cabinet) -> None:

@@ -26,9 +26,9 @@ async def close(cabinet: Cabinet, actor: str = "regulateur:a", *, two: bool = Fa
     return await cabinet.store.write(closing, contents=contents)
 
 
-async def reopen(cabinet: Cabinet) -> int:
+async def reopen(cabinet: Cabinet, actor: str = "regulateur:a") -> int | None:
     contents, prepared = regulateur.prepare_reopening(cabinet.store, ADDRESS, cabinet.clock.now_us())
-    return await cabinet.store.write(regulateur.reopen, ADDRESS, "recours", "regulateur:a", prepared, contents=contents)
+    return await cabinet.store.write(regulateur.reopen, ADDRESS, "recours", actor, prepared, contents=contents)
 
 
 def states(cabinet: Cabinet) -> list[tuple[str, QueueState]]:
@@ -104,6 +104,24 @@ async def test_two_persons(cabinet: Cabinet) -> None:
         ("bal.reopened", "regulateur:a"),
         ("regulateur.proposed", "regulateur:c"),
     ]
+
+
+@pytest.mark.parametrize("who", ["regulateur:a", "regulateur:b"])
+async def test_a_proposal_is_withdrawn_and_cannot_be_seconded_any_more(cabinet: Cabinet, who: str) -> None:
+    await close(cabinet, "regulateur:a", two=True)
+    assert await reopen(cabinet, who) is None
+    assert (state(cabinet), cabinet.inbox(DOCTOR)) == (BalState.ACTIVE, [])
+    assert acts_on(cabinet)[-1].action == "regulateur.withdrawn"
+    with pytest.raises(bals.NotAllowed, match="not closed by the regulator"):
+        await reopen(cabinet, who)
+    assert await close(cabinet, "regulateur:b", two=True) == regulateur.Closing(False)
+
+
+async def test_a_proposal_that_has_run_out_is_not_withdrawn(cabinet: Cabinet) -> None:
+    await close(cabinet, two=True)
+    cabinet.clock.advance(7 * 86_400 + 1)
+    with pytest.raises(bals.NotAllowed, match="not closed by the regulator"):
+        await reopen(cabinet)
 
 
 @pytest.mark.parametrize("two", [False, True])
