@@ -3,8 +3,9 @@
 them over SMTP. Run by the project's interpreter: .venv/bin/python bench/registry.py DIR [--citizens 5000000]
 
 DIR was made by `mssante init DIR --operator X --domain cabinet.test --patients`; its server is not running. Prints
-the rate of the filling, the size of the database, RCPT answers (known, former and unknown matricules) in ms and the
-server's resident memory before and after.
+the rate of the filling, the size of the database, RCPT answers (known and unknown matricules) in ms and the server's
+resident memory before and after. Beside them, NOOP in the same sessions and the same rows read by a plain loop over
+SQLite: what those two wait for is the machine's doing, not the registry's.
 """
 
 import argparse
@@ -16,8 +17,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pysqlite3
 
 from mssante.cli.frame import open_store
 from mssante.config import Settings, load
@@ -88,7 +91,7 @@ def ask(settings: Settings, count: int, questions: int) -> None:
     try:
         assert server.stdout is not None
         print(server.stdout.readline().strip(), "rss", _rss_mb(server.pid), "MB")
-        times: dict[str, list[float]] = {"known": [], "unknown": []}
+        times: dict[str, list[float]] = {"known": [], "unknown": [], "NOOP": []}
         pick = random.Random(1)
         began = _cpu_s(server.pid)
         for asked in range(0, questions, SESSION):
@@ -99,12 +102,14 @@ def ask(settings: Settings, count: int, questions: int) -> None:
                     kind = "unknown" if number % 10 == 0 else "known"
                     taken = pick.randrange(count) + (count if kind == "unknown" else 0)
                     times[kind].append(_rcpt_ms(session, settings, matricule(taken), 250 if kind == "known" else 550))
+                    times["NOOP"].append(_timed_ms(session.noop))
+        times["plain loop"] = _plain_ms(settings, count, questions)
         for kind, all_ms in times.items():
             cuts = statistics.quantiles(all_ms, n=1000)
-            print(f"{kind}: {len(all_ms)} RCPT, median {statistics.median(all_ms):.2f} ms, 99 % {cuts[989]:.2f}, "
+            print(f"{kind}: {len(all_ms)}, median {statistics.median(all_ms):.3f} ms, 99 % {cuts[989]:.2f}, "
                   f"99.9 % {cuts[998]:.2f}, most {max(all_ms):.2f}")  # fmt: skip
         cpu_ms = (_cpu_s(server.pid) - began) * 1000 / questions
-        print(f"after {questions}: rss {_rss_mb(server.pid)} MB, {cpu_ms:.2f} ms CPU a transaction (MAIL, RCPT, RSET)")
+        print(f"after {questions}: rss {_rss_mb(server.pid)} MB, {cpu_ms:.2f} ms CPU for MAIL, RCPT, RSET and NOOP")
     finally:
         server.terminate()
         server.wait()
@@ -126,6 +131,22 @@ def _rcpt_ms(session: smtplib.SMTP_SSL, settings: Settings, ins: str, expected: 
     assert code == expected, text
     session.rset()
     return taken
+
+
+def _plain_ms(settings: Settings, count: int, questions: int) -> list[float]:
+    """As many known citizens' rows, read one by one without a server, a thread or a key."""
+    domain, pick = settings.operator.patient_domain, random.Random(2)
+    with open_store(settings) as store:
+        locators = [store.keys.locator(f"{matricule(pick.randrange(count))}@{domain}") for _ in range(questions)]
+    conn = pysqlite3.connect(settings.directory / "data" / "mssante.db", isolation_level=None)
+    query = "SELECT * FROM bal WHERE locator = ?"
+    return [_timed_ms(lambda: conn.execute(query, (locator,)).fetchall()) for locator in locators]
+
+
+def _timed_ms(act: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    act()
+    return (time.perf_counter() - start) * 1000
 
 
 def _cpu_s(pid: int) -> float:

@@ -155,7 +155,8 @@ class Reception:
             # facts 4.5.7: told before the message travels, and for this recipient alone.
             verdict = Refuse(Rule.MESSAGE_TOO_LARGE, f"{transaction.announced} octets announced for a patient")
         transaction.facts = facts.after_rcpt(candidate, verdict)
-        if isinstance(verdict, Refuse) and facts.speaker.edge is Edge.SUBMISSION and not facts.from_patient:
+        asked_by_colleague = facts.speaker.edge is Edge.SUBMISSION and not facts.from_patient
+        if isinstance(verdict, Refuse) and asked_by_colleague and not patient:
             return await self._naming(verdict, address, bal)
         if isinstance(verdict, Accept):
             unread = candidate.reporting and (bal is None or facts.from_patient)
