@@ -261,8 +261,8 @@ class Rules(Section, frozen=True, kw_only=True):
         Literal["refuse", "warn", "off"],
         doc(
             "refuse: a message to a patient that carries an IHE_XDM archive or a CDA document of another patient, or "
-            "one that cannot be read, is refused, and so is a second patient as recipient. warn: such documents go "
-            "through with a line in the log. off: documents are not looked at."
+            "an archive or a document that cannot be read, is refused, and so is a second patient as recipient. warn: "
+            "such documents go through with a line in the log. off: documents are not looked at."
         ),
     ] = "refuse"
 

@@ -138,7 +138,7 @@ REPLIES: Final[Mapping[Rule, Reply]] = MappingProxyType(
             550, "5.7.1", "Document d'un autre patient que le destinataire ; verifiez l'un et l'autre"
         ),
         Rule.DOCUMENT_UNREADABLE: Reply(
-            550, "5.6.0", "Document dont le patient ne peut etre verifie ; refaites l'archive IHE_XDM"
+            550, "5.6.0", "Document dont le patient ne peut etre verifie ; renvoyez-le en IHE_XDM lisible ou en PDF"
         ),
         Rule.DKIM_FAILED: Reply(550, "5.7.20", "Signature DKIM non valide ; verifiez-la et la cle du domaine"),
         Rule.DKIM_UNKNOWN: Reply(451, "4.4.3", "Cle DKIM impossible a obtenir du DNS ; reessayez plus tard"),

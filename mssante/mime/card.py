@@ -5,6 +5,7 @@ prepends to a message is not counted here. ENVELOPE and BODYSTRUCTURE are kept r
 later versions: fields are only ever added at the end, with a default.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -27,6 +28,14 @@ class Part(msgspec.Struct, array_like=True, frozen=True, gc=False):
     body_start: int
     body_end: int
     parts: tuple["Part", ...] = ()
+
+    def walk(self) -> Iterator["Part"]:
+        """This part and all within, in the order of their octets."""
+        waiting = [self]
+        while waiting:
+            part = waiting.pop()
+            yield part
+            waiting += reversed(part.parts)
 
 
 class Summary(msgspec.Struct, array_like=True, frozen=True, gc=False):

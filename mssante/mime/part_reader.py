@@ -13,7 +13,9 @@ from typing import Final, Protocol
 PIECE: Final = 65_536
 """Octets read at once; pieces begin at its multiples, as the store's own do."""
 MOST_QUOTED: Final = 4_194_304
-"""Octets looked at of a part in quoted-printable, which can only be read from its beginning."""
+"""Octets looked at of a part in quoted-printable or uuencode, which can only be read from their beginning."""
+
+UUENCODE: Final = frozenset({b"x-uuencode", b"x-uue", b"uuencode"})
 
 Read = Callable[[int, int], bytes]
 """(start, length) → those octets of the message, as it came."""
@@ -38,13 +40,43 @@ def pieces(content: Content, start: int, length: int) -> Iterator[bytes]:
 
 def content_of(read: Read, start: int, end: int, encoding: bytes) -> Content:
     """The decoded content of the part whose encoded one is [start, end) of the message."""
-    match encoding.lower():
-        case b"base64":
-            return _Base64(read, start, end)
-        case b"quoted-printable":
-            return Octets(binascii.a2b_qp(read(start, min(end - start, MOST_QUOTED))))
-        case _:
-            return _Plain(read, start, end)
+    encoding = encoding.lower()
+    if encoding == b"base64":
+        return _Base64(read, start, end)
+    if encoding == b"quoted-printable":
+        return Octets(binascii.a2b_qp(read(start, min(end - start, MOST_QUOTED))))
+    if encoding in UUENCODE:
+        return Octets(_from_uu(read(start, min(end - start, MOST_QUOTED))))
+    return _Plain(read, start, end)
+
+
+def _from_uu(text: bytes) -> bytes:
+    """From the line after ``begin``, or the first, to the first line that is none of uuencode."""
+    begin = text.find(b"begin ")
+    lines = text[text.find(b"\n", begin) + 1 if begin >= 0 else 0 :].splitlines()
+    octets = bytearray()
+    try:
+        for line in lines:
+            octets += binascii.a2b_uu(line)
+    except binascii.Error:
+        pass  # the end, or all that can be read
+    return bytes(octets)
+
+
+def held(read: Read, size: int) -> Read:
+    """The same octets, of which there are `size`; what is asked for piece by piece is read once."""
+    held_number, piece = -1, b""
+
+    def at(start: int, length: int) -> bytes:
+        nonlocal held_number, piece
+        number, offset = divmod(start, PIECE)
+        if offset + min(length, size - start) > PIECE:
+            return read(start, length)
+        if number != held_number:
+            held_number, piece = number, read(number * PIECE, PIECE)
+        return piece[offset : offset + length]
+
+    return at
 
 
 class Octets:

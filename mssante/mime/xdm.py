@@ -1,302 +1,253 @@
 """Whose documents a message carries: the patients that its IHE_XDM archives and CDA documents name (ECO.2.1.2).
 
 What must always hold:
-- what is looked at is told by its octets, not by what the message calls it; nothing is extracted to disk;
-- every size, number, ratio and depth below is a bound, and what passes one is said to be unreadable, not half read;
-- XML with a document type is refused before anything of it is expanded; of a CDA no more than its header is read;
-- a fault counts only where a patient is expected: in an archive that is an IHE_XDM and in a CDA document. Another zip
-  or XML file that cannot be read is nobody's health document.
+- what is looked at is told by its octets, whatever the message calls it and however it is wrapped: archives, messages
+  within each other, gzip, uuencode, base64 that nothing announces, text before it;
+- each bound is the message's as a whole (`Budget`), and what passes one is said to be unreadable, not half read;
+- what mail readers would not read alike, and an archive that cannot be read, is unreadable; any other file that is no
+  health document is nobody's.
 
-IHE ITI TF-1 §16 (XDM), TF-3 §4.2 (metadata), HL7 CDA R2 (recordTarget), facts 5 (OIDs of the INS).
+IHE ITI TF-1 §16 (XDM).
 """
 
-import struct
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
-from xml.parsers import expat
+import binascii
+import re
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Final
 
-from mssante.domain.documents import Document
-from mssante.mime.card import LEAF, Card, Part
+from mssante.domain.documents import Document, Fault
+from mssante.mime import archive
+from mssante.mime.archive import Budget, Member, Unreadable
+from mssante.mime.card import LEAF, MULTIPART, Card, Part
+from mssante.mime.clinical import documents_of_xml, is_xml
 from mssante.mime.content import parse_content_type, parse_disposition, parse_encoding
 from mssante.mime.headers import decode_text, split_fields
-from mssante.mime.part_reader import PIECE, Content, Read, content_of, pieces
+from mssante.mime.part_reader import PIECE, UUENCODE, Content, Octets, Read, content_of, held, pieces
+from mssante.mime.scanner import DEFAULT_LIMITS, HeaderTooLarge, Scanner
 
-MOST_MEMBERS: Final = 2_000
-MOST_DIRECTORY: Final = 1_048_576
-"""Octets of an archive's directory."""
-MOST_XML: Final = 2_097_152
-"""Octets read of one XML document."""
-MOST_READ: Final = 16_777_216
-"""Octets inflated for one message."""
-MOST_DECLARED: Final = 1_073_741_824
-"""Octets that the members of an archive declare together."""
-MOST_RATIO: Final = 200
-"""Octets inflated for one octet of the archive, beyond the first `PIECE`."""
-MOST_DEPTH: Final = 200
-"""Elements within each other."""
-MOST_PART_HEADER: Final = 65_536
+MOST_NESTED: Final = 8
+"""Archives, messages and encodings within each other."""
 
-INS_OIDS: Final = frozenset(f"1.2.250.1.213.1.4.{last}" for last in (8, 9, 10, 11))
-"""Authorities of the INS: NIR, NIA, and those of tests and demonstrations (facts 5)."""
-_PATIENT_IDS: Final = frozenset(
-    {
-        "urn:uuid:58a6f841-87b3-4a3e-92fd-a8ffeff98427",  # XDSDocumentEntry.patientId
-        "urn:uuid:6b5aea1a-874d-4603-a4bc-96a0a7b38446",  # XDSSubmissionSet.patientId
-        "urn:uuid:f64ffdf0-4b97-4e06-b79f-a52b38ec2f8a",  # XDSFolder.patientId
-    }
-)
-_CDA: Final = "ClinicalDocument"
-_SUBMISSIONS: Final = frozenset({"SubmitObjectsRequest", "ProvideAndRegisterDocumentSetRequest", "RegistryObjectList"})
 _METADATA: Final = "METADATA.XML"
-_ZIP: Final = b"PK\x03\x04"
+_BEGINNING: Final = 1_024
 _FIELDS: Final = frozenset({b"content-type", b"content-disposition", b"content-transfer-encoding"})
-_END: Final = struct.Struct("<4s4H2LH")
-_ENTRY: Final = struct.Struct("<4s6H3L5H2L")
-_LOCAL: Final = struct.Struct("<4s5H3L2H")
-
-
-class _Unreadable(Exception):
-    """The message says why."""
-
-
-class _Enough(Exception):
-    """What comes further on in the XML is not looked at."""
-
-
-class _Member(NamedTuple):
-    name: str
-    flags: int
-    method: int
-    compressed: int
-    size: int
-    offset: int
-
-
-@dataclass(slots=True)
-class _Budget:
-    """What may still be inflated for this message."""
-
-    left: int = MOST_READ
-
-    def spend(self, octets: int) -> None:
-        self.left -= octets
-        if self.left < 0:
-            raise _Unreadable(f"more than {MOST_READ} octets to inflate")
+_ENCODINGS: Final = frozenset({b"base64", b"quoted-printable", *UUENCODE})
+_HEADER_ENDS: Final = (b"\n\r\n", b"\n\n")
+_GZIP: Final = b"\x1f\x8b"
+# 7z, rar, xz, bzip2, zstd, cab, tar; a zip on several disks; XML in EBCDIC.
+_NOT_READ: Final = re.compile(
+    rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|\xfd7zXZ\0|BZh[1-9]1AY&|\x28\xb5\x2f\xfd|MSCF\0{4}|.{257}ustar"
+    rb"|PK\x07\x08PK|PK00PK|\x4c\x6f\xa7\x94",
+    re.DOTALL,
+)
+_BARE: Final = (archive.ZIP, _GZIP + b"\x08", b"<?xml", b"<ClinicalDocument")
+"""Beginnings of what is looked for in base64 that nothing announces."""
+_FIELD: Final = re.compile(rb"(?:From [^\n]*\n)?[!-9;-~]{1,76}[ \t]*:")
+_MIME_FIELD: Final = re.compile(rb"\n(?:content-type|content-transfer-encoding|mime-version)[ \t]*:", re.IGNORECASE)
+# A zip, gzip or XML document in base64, uuencode or as it is, at the beginning of a line.
+_IN_TEXT: Final = re.compile(
+    rb"(?:\A|\n)[ \t>]*(?:(?P<base64>UEsDB[A-Za-z0-9+/]{3}|H4sI[A-Za-z0-9+/]{4}|PD94bWwg|PENsaW5pY2Fs)"
+    rb"|(?P<uu>begin [0-7]{3,4} [^\r\n]{1,200}\r?\n[!-`]{2})|(?P<plain><\?xml\s|<(?:[\w.-]{1,40}:)?ClinicalDocument\s))"
+)
+_LONGEST: Final = 300
+"""Octets of a match."""
+MOST_PASTED: Final = 16
+"""Encoded files looked at in the texts of one message."""
+_PASTED: Final = {"base64": b"base64", "uu": b"x-uuencode", "plain": b"binary"}
+_DIGITS: Final = re.compile(rb"[A-Za-z0-9+/=\s]{16,}")
 
 
 def documents(read: Read, card: Card) -> list[Document]:
     """The health documents among the parts of a message, of which `read` gives octets; in their order."""
-    found: list[Document] = []
-    budget = _Budget()
-    for leaf in _leaves(card.root):
-        header = read(leaf.header_start, min(leaf.body_start - leaf.header_start, MOST_PART_HEADER))
-        fields = {name: values[0] for name, values in split_fields(header, _FIELDS).items()}
-        encoding = parse_encoding(fields.get(b"content-transfer-encoding", b""))
-        content = content_of(read, leaf.body_start, leaf.body_end, encoding)
-        beginning, name = content.at(0, 256), _name(fields)
-        # Programs that unpack look for the directory at the end: what stands before the first member does not matter.
-        if beginning.startswith(_ZIP) or name.lower().endswith(".zip"):
-            found += _of_archive(content, name, budget)
-        elif _is_xml(beginning):
-            found += _of_xml(pieces(content, 0, content.size), name, expected=False)
-    return found
+    search = _Search()
+    search.message(held(read, card.size), card, "", 0)
+    return list(dict.fromkeys(search.found))
 
 
-def _leaves(root: Part) -> Iterator[Part]:
-    waiting = [root]
-    while waiting:
-        part = waiting.pop()
-        if part.kind == LEAF:
-            yield part
-        waiting += reversed(part.parts)
+class _Search:
+    """Of one message. `found` may tell of one document twice."""
+
+    def __init__(self) -> None:
+        self.found: list[Document] = []
+        self._budget = Budget()
+        self._pastes = 0
+
+    def message(self, read: Read, card: Card, within: str, depth: int) -> None:
+        """Looks at every part; `within`: what holds this message, when it is not the one that is sent."""
+        number = headers = 0
+        for part in card.root.walk():
+            number += 1
+            headers += part.body_start - part.header_start
+            fields = split_fields(read(part.header_start, part.body_start - part.header_start), _FIELDS)
+            name = _inside(within, _name(fields))
+            try:
+                self._part(read, part, fields, name, depth)
+            except Unreadable as unreadable:
+                self.found.append(Document(name, fault=unreadable.fault))
+        if number >= DEFAULT_LIMITS.parts or headers >= DEFAULT_LIMITS.part_headers:
+            self.found.append(Document(within or "message", fault=Fault.CUT))
+
+    def _part(self, read: Read, part: Part, fields: dict[bytes, list[bytes]], name: str, depth: int) -> None:
+        if part.body_start == part.body_end:
+            return
+        if not _has_one_reading(read, part, fields.get(b"content-type", [])):
+            raise Unreadable(Fault.STRUCTURE)
+        said = {parse_encoding(value).lower() for value in fields.get(b"content-transfer-encoding", ())}
+        encodings = sorted(said & _ENCODINGS)
+        if part.kind == LEAF or (part.kind == MULTIPART and not part.parts):
+            if said - _ENCODINGS or not said:
+                encodings.append(b"binary")
+            for encoding in encodings:
+                self._file(content_of(read, part.body_start, part.body_end, encoding), name, depth)
+        else:
+            # What stands within is read as it is; a reader that decodes it first finds something else.
+            for encoding in encodings:
+                self._rescan(content_of(read, part.body_start, part.body_end, encoding), name, depth)
+
+    def _file(self, content: Content, name: str, depth: int, *, member: bool = False) -> None:
+        beginning = content.at(0, _BEGINNING)
+        self._look(
+            beginning, lambda: pieces(content, 0, content.size), lambda: content, name, depth=depth, member=member
+        )
+
+    def _look(
+        self,
+        beginning: bytes,
+        stream: Callable[[], Iterator[bytes]],
+        whole: Callable[[], Content],
+        name: str,
+        *,
+        depth: int,
+        member: bool = False,
+    ) -> None:
+        """Looks at what begins so. `member`: of an archive, of which no more than the beginning is read if it is
+        nothing known."""
+        self._budget.look()
+        if depth > MOST_NESTED:
+            raise Unreadable(Fault.NESTED)
+        lower = name.lower()
+        if _is_metadata(name) or is_xml(beginning):
+            found = documents_of_xml(stream(), name, self._budget, expected=_is_metadata(name))
+            self.found += found
+            if not found and not member:
+                self._inside_text(whole(), name, depth)
+        elif beginning.startswith(archive.ZIP) or lower.endswith(".zip"):
+            self._zip(whole(), name, depth)
+        elif beginning.startswith(_GZIP):
+            self._stream(archive.gunzipped(whole(), self._budget), name, depth + 1)
+        elif _NOT_READ.match(beginning):
+            raise Unreadable(Fault.KIND)
+        elif _from_digits(beginning).startswith(_BARE):
+            self._pasted(whole(), 0, b"base64", name, depth)
+        elif self._is_message(beginning, whole, lower):
+            self._rescan(whole(), name, depth)
+        elif not member:
+            if b"\0" not in beginning and not beginning.startswith(b"%PDF"):
+                self._inside_text(whole(), name, depth)
+            if archive.is_archive(whole()):
+                self._zip(whole(), name, depth)
+
+    def _is_message(self, beginning: bytes, whole: Callable[[], Content], name: str) -> bool:
+        if name.endswith(".eml"):
+            return True
+        return bool(_FIELD.match(beginning) and _MIME_FIELD.search(b"\n" + whole().at(0, PIECE)))
+
+    def _rescan(self, content: Content, name: str, depth: int) -> None:
+        """A message that is the content of a part or a file."""
+        if depth >= MOST_NESTED:
+            raise Unreadable(Fault.NESTED)
+        scanner = Scanner()
+        try:
+            for piece in pieces(content, 0, content.size):
+                scanner.feed(piece)
+            card = scanner.finish()
+        except HeaderTooLarge:
+            raise Unreadable(Fault.CUT) from None
+        self.message(content.at, card, name, depth + 1)
+
+    def _inside_text(self, content: Content, name: str, depth: int) -> None:
+        """What stands in a text as a person would paste it; its beginning was looked at."""
+        for position in range(0, content.size, PIECE):
+            for match in _IN_TEXT.finditer(content.at(position, PIECE + _LONGEST)):
+                kind = match.lastgroup or ""
+                start = position + match.start(kind)
+                if start or kind == "uu":
+                    self._pasted(content, start, _PASTED[kind], name, depth)
+
+    def _pasted(self, content: Content, start: int, encoding: bytes, name: str, depth: int) -> None:
+        self._pastes += 1
+        if self._pastes > MOST_PASTED:
+            raise Unreadable(Fault.CUT)
+        self._file(content_of(content.at, start, content.size, encoding), name, depth + 1)
+
+    def _stream(self, octets: Iterator[bytes], name: str, depth: int) -> None:
+        """What is inflated piece by piece, and kept whole only where that is the only way to look at it."""
+        beginning = next(octets, b"")
+        kept: list[Content] = []
+
+        def whole() -> Content:
+            if not kept:
+                kept.append(Octets(b"".join(chain([beginning], octets))))
+            return kept[0]
+
+        self._look(beginning, lambda: chain([beginning], octets), whole, name, depth=depth, member=True)
+
+    def _zip(self, content: Content, name: str, depth: int) -> None:
+        found = archive.members(content)
+        xdm = "xdm" in name.lower().rpartition(", ")[2]
+        if xdm or any(member.base == _METADATA for member in found):
+            archive.check_sizes(found)
+        for member in found:
+            inside = _inside(name, member.name)
+            try:
+                self._member(content, member, inside, depth + 1)
+            except Unreadable as unreadable:
+                self.found.append(Document(inside, fault=unreadable.fault))
+        if xdm and not any(member.base == _METADATA for member in found):
+            raise Unreadable(Fault.NO_METADATA)
+
+    def _member(self, content: Content, member: Member, name: str, depth: int) -> None:
+        if member.is_stored:
+            plain = content_of(content.at, member.start, member.start + member.compressed, b"binary")
+            self._file(plain, name, depth, member=True)
+        else:
+            self._stream(archive.inflated(content, member, self._budget), name, depth)
 
 
-def _name(fields: dict[bytes, bytes]) -> str:
-    disposition = parse_disposition(fields.get(b"content-disposition", b""))
+def _has_one_reading(read: Read, part: Part, types: list[bytes]) -> bool:
+    """Whether the part's header is whole, and tells one structure that was read."""
+    end = read(max(part.header_start, part.body_start - 3), min(3, part.body_start - part.header_start))
+    if not end.endswith(_HEADER_ENDS) and end not in (b"\r\n", b"\n"):
+        return False
+    read_types = [parse_content_type(value) for value in types]
+    if not any(each.kind.startswith((b"multipart/", b"message/rfc822", b"message/partial")) for each in read_types):
+        return True
+    boundaries = {value for each in read_types for key, value in each.parameters if key.lower().startswith(b"boundary")}
+    return part.kind != LEAF and len(set(types)) == 1 and len(boundaries) <= 1
+
+
+def _inside(holder: str, name: str) -> str:
+    return f"{holder}, {name}" if holder else name
+
+
+def _is_metadata(name: str) -> bool:
+    return re.split(r"[\\/]|, ", name)[-1].strip().upper() == _METADATA
+
+
+def _from_digits(beginning: bytes) -> bytes:
+    """What these octets are if they are base64, empty when they are not."""
+    match = _DIGITS.match(beginning)
+    digits = b"".join(match[0].split())[:512] if match is not None else b""
+    try:
+        return binascii.a2b_base64(digits[: len(digits) // 4 * 4]) if digits else b""
+    except binascii.Error:
+        return b""
+
+
+def _name(fields: dict[bytes, list[bytes]]) -> str:
+    disposition = parse_disposition(fields.get(b"content-disposition", [b""])[0])
     given = dict(disposition[1]) if disposition else {}
-    typed = dict(parse_content_type(fields.get(b"content-type", b"")).parameters)
+    typed = dict(parse_content_type(fields.get(b"content-type", [b""])[0]).parameters)
     name = given.get(b"filename") or typed.get(b"name") or given.get(b"filename*") or typed.get(b"name*") or b""
     return decode_text(name) or "sans nom"
-
-
-def _is_xml(beginning: bytes) -> bool:
-    # UTF-8 and UTF-16, with or without a mark: what an XML reader takes without being told, after any empty lines.
-    if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return True
-    said = beginning.lstrip(b"\xef\xbb\xbf \t\r\n")
-    return said.startswith((b"<", b"\0<")) or (not said and bool(beginning))
-
-
-# --- XML
-
-
-def _of_xml(octets: Iterator[bytes], name: str, *, expected: bool) -> list[Document]:
-    """The document, when it is one of those that name a patient, or when one is `expected` under this name."""
-    reader = _Reader()
-    fault = ""
-    try:
-        reader.read(octets)
-    except _Unreadable as unreadable:
-        fault = str(unreadable)
-    if not reader.clinical and not expected:
-        return []
-    if expected and not reader.clinical and not fault:
-        fault = "no submission set"
-    return [Document(name, frozenset(reader.matricules), fault)]
-
-
-@dataclass(slots=True)
-class _Reader:
-    """Reads the patient's identifiers of a CDA header or of a submission set, and stops there."""
-
-    root: str = ""
-    matricules: set[str] = field(default_factory=set)
-    path: list[str] = field(default_factory=list)
-
-    @property
-    def clinical(self) -> bool:
-        return self.root == _CDA or self.root in _SUBMISSIONS
-
-    def read(self, octets: Iterator[bytes]) -> None:
-        """Raises _Unreadable."""
-        parser = expat.ParserCreate(namespace_separator=" ")
-        parser.StartDoctypeDeclHandler = self._doctype
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = lambda _: self.path.pop()
-        total = 0
-        try:
-            for piece in octets:
-                total += len(piece)
-                if total > MOST_XML:
-                    raise _Unreadable(f"XML longer than {MOST_XML} octets")
-                parser.Parse(piece)
-            parser.Parse(b"", True)
-        except _Enough:
-            return
-        except expat.ExpatError as error:
-            raise _Unreadable(f"XML: {expat.ErrorString(error.code)}") from None
-
-    def _doctype(self, name: str, *_: object) -> None:
-        self.root = self.root or name.rpartition(":")[2]
-        raise _Unreadable("XML with a document type")
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        local = name.rpartition(" ")[2]
-        path = self.path
-        path.append(local)
-        if len(path) > MOST_DEPTH:
-            raise _Unreadable(f"XML deeper than {MOST_DEPTH} elements")
-        if len(path) == 1:
-            self.root = local
-            if not self.clinical:
-                raise _Enough
-        elif self.root == _CDA:
-            if len(path) == 2 and local == "component":
-                raise _Enough
-            if path[1:] == ["recordTarget", "patientRole", "id"]:
-                self._identifier(attributes.get("extension", ""), attributes.get("root", ""))
-        elif local == "ExternalIdentifier" and attributes.get("identificationScheme", "").lower() in _PATIENT_IDS:
-            # HL7 v2 CX: matricule^^^&OID&ISO^NH
-            value, _, _, authority, *_ = (*attributes.get("value", "").split("^"), "", "", "", "")
-            self._identifier(value, authority.split("&")[1] if "&" in authority else "")
-
-    def _identifier(self, value: str, oid: str) -> None:
-        if oid.strip() in INS_OIDS:
-            self.matricules.add(value.strip().upper())
-
-
-# --- archives
-
-
-def _of_archive(content: Content, name: str, budget: _Budget) -> list[Document]:
-    xdm = "xdm" in name.lower()
-    found: list[Document] = []
-    try:
-        members = _members(content)
-        xdm = xdm or any(_base(member) == _METADATA for member in members)
-        if xdm:
-            _check(members)
-        for member in members:
-            expected = _base(member) == _METADATA
-            if expected or member.name.lower().endswith((".xml", ".cda")):
-                found += _of_xml(_inflated(content, member, budget), f"{name}, {member.name}", expected=expected)
-        if xdm and not any(_base(member) == _METADATA for member in members):
-            raise _Unreadable(f"an IHE_XDM without {_METADATA}")
-    except _Unreadable as unreadable:
-        if xdm:
-            found.append(Document(name, fault=str(unreadable)))
-    return found
-
-
-def _base(member: _Member) -> str:
-    return member.name.replace("\\", "/").rpartition("/")[2].upper()
-
-
-def _check(members: list[_Member]) -> None:
-    """What no honest IHE_XDM holds. Raises _Unreadable."""
-    if sum(member.size for member in members) > MOST_DECLARED:
-        raise _Unreadable(f"members of more than {MOST_DECLARED} octets")
-    for member in members:
-        if member.size > PIECE + MOST_RATIO * member.compressed:
-            raise _Unreadable(f"a member compressed more than {MOST_RATIO} times")
-        if member.name.lower().endswith(".zip"):
-            raise _Unreadable("an archive within the archive")
-
-
-def _members(content: Content) -> list[_Member]:
-    """The directory of a zip (APPNOTE.TXT §4.3.12, §4.3.16; no zip64: a message is far smaller). Raises _Unreadable."""
-    tail_start = max(0, content.size - _END.size - 0xFFFF)
-    tail = content.at(tail_start, content.size - tail_start)
-    end = tail.rfind(b"PK\x05\x06")
-    if end < 0 or len(tail) - end < _END.size:
-        raise _Unreadable("no end of the archive's directory")
-    _, disk, first_disk, here, number, length, offset, _ = _END.unpack_from(tail, end)
-    start = tail_start + end - length
-    before = start - offset  # octets put before the archive
-    if disk or first_disk or here != number or number > MOST_MEMBERS or length > MOST_DIRECTORY or before < 0:
-        raise _Unreadable("an archive's directory beyond bounds")
-    directory, position = content.at(start, length), 0
-    members = []
-    for _ in range(number):
-        if len(directory) < position + _ENTRY.size or not directory.startswith(b"PK\x01\x02", position):
-            raise _Unreadable("a broken directory of the archive")
-        entry = _ENTRY.unpack_from(directory, position)
-        flags, method, compressed, size, named, extra, comment, offset = (*entry[3:5], *entry[8:13], entry[16])
-        position += _ENTRY.size
-        name = directory[position : position + named].decode("utf-8" if flags & 0x800 else "cp437", "replace")
-        members.append(_Member(name, flags, method, compressed, size, before + offset))
-        position += named + extra + comment
-    return members
-
-
-def _inflated(content: Content, member: _Member, budget: _Budget) -> Iterator[bytes]:
-    """The octets of a member, in pieces. Raises _Unreadable."""
-    local = content.at(member.offset, _LOCAL.size)
-    if len(local) < _LOCAL.size or not local.startswith(_ZIP):
-        raise _Unreadable("a member that is not where the directory says")
-    *_, named, extra = _LOCAL.unpack(local)
-    if member.flags & 1 or member.method not in (0, 8):
-        raise _Unreadable(f"a member encrypted or compressed by method {member.method}")
-    packed = pieces(content, member.offset + _LOCAL.size + named + extra, member.compressed)
-    if member.method == 0:
-        yield from packed
-        return
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    taken = given = 0
-    try:
-        for piece in packed:
-            taken += len(piece)
-            while piece and not inflater.eof:
-                octets = inflater.decompress(piece, PIECE)
-                piece = inflater.unconsumed_tail
-                given += len(octets)
-                budget.spend(len(octets))
-                if given > PIECE + MOST_RATIO * taken:
-                    raise _Unreadable(f"a member compressed more than {MOST_RATIO} times")
-                yield octets
-    except zlib.error:
-        raise _Unreadable("a member that does not inflate") from None
-    if not inflater.eof:
-        raise _Unreadable("a member that is cut short")

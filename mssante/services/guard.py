@@ -1,33 +1,26 @@
 """The wrong-patient guard at work: reads the documents of a message that a patient is to receive (ECO.2.1.2).
 
-Always true here: a message without a patient among its recipients, or made of text alone, costs nothing; what is read
-is read back from the store's pending content, in a thread, piece by piece; what was matricule of a patient yesterday
-is his today.
+Always true here: a message without a patient among its recipients costs nothing; what is read is read back from the
+store's pending content, in a thread, piece by piece; what was matricule of a patient yesterday is his today.
 """
 
 import asyncio
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import structlog
 
 from mssante.domain.address import Address
 from mssante.domain.documents import documents_of_recipients
 from mssante.domain.verdict import ACCEPT, Accept, Verdict
-from mssante.mime.card import LEAF, Card
+from mssante.mime.card import Card
 from mssante.mime.xdm import documents
 from mssante.services.transaction import Accepted, MailTransaction
 from mssante.store import Conn, PendingContent, Store
 from mssante.store.accounts import find_bals
 
 Action = Literal["refuse", "warn", "off"]
-
-_TEXT: Final = re.compile(rb'\("text" "(?:plain|html)" [(N]', re.IGNORECASE)
-"""A part of text in a BODYSTRUCTURE; a parameter of that name and value has another one or the end behind it."""
-_FILE: Final = re.compile(rb'"(?:file)?name[*"]|"attachment"|\}\r\n', re.IGNORECASE)
-"""A part with the name of a file, whatever it says it is; or octets that BODYSTRUCTURE does not quote."""
 
 log = structlog.get_logger("mssante.guard")
 
@@ -50,7 +43,7 @@ class Guard:
             for address, one in transaction.recipients.items()
             if address.domain in domains and address.local[:1].isdigit()
         ]
-        if not patients or _is_text(card):
+        if not patients:
             return ACCEPT
         found = await asyncio.to_thread(documents, pending.piece, card)
         if not found:
@@ -64,18 +57,6 @@ class Guard:
             return verdict
         log.warning("guard.not_refused", rule=str(verdict.rule), reason=verdict.reason, message=card.message_id)
         return ACCEPT
-
-
-def _is_text(card: Card) -> bool:
-    """Whether every part is text to be read, and none a file: what most mail is."""
-    if _FILE.search(card.bodystructure):
-        return False
-    leaves, waiting = 0, [card.root]
-    while waiting:
-        part = waiting.pop()
-        leaves += part.kind == LEAF
-        waiting += part.parts
-    return len(_TEXT.findall(card.bodystructure)) == leaves
 
 
 def _known(conn: Conn, patients: Iterable[Accepted], named: frozenset[str]) -> list[frozenset[str]]:

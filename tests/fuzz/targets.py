@@ -16,6 +16,7 @@ with atheris.instrument_imports(include=["imap", "mssante.mime"]):
     from mssante.mime.card import Card
     from mssante.mime.headers import header_facts
     from mssante.mime.scanner import HeaderTooLarge, Scanner
+    from mssante.mime.xdm import documents
 
 
 def _events(pieces: list[bytes]) -> list[Event]:
@@ -73,7 +74,20 @@ def mime(data: bytes) -> None:
     header_facts(data)
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"framer": framer, "grammar": grammar, "mime": mime}
+def guard(data: bytes) -> None:
+    """Whatever a message carries, its documents name their patients, or it is said why they do not."""
+    scanner = Scanner()
+    try:
+        scanner.feed(data)
+        card = scanner.finish()
+    except HeaderTooLarge:
+        return
+    for document in documents(lambda start, length: data[start : start + length], card):
+        assert document.shown.isascii()
+        assert document.fault is None or document.fault.shown.isascii()
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"framer": framer, "grammar": grammar, "guard": guard, "mime": mime}
 
 if __name__ == "__main__":
     name = sys.argv.pop(1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mssante.domain.documents import Document, documents_of_recipients
+from mssante.domain.documents import Document, Fault, documents_of_recipients
 from mssante.domain.verdict import ACCEPT, Refuse, Rule
 
 INES, EARLIER, OMAR = "255081416802538", "255081416802635", "153124500723160"
@@ -13,7 +13,7 @@ def naming(*matricules: str) -> Document:
     return Document("d.xml", frozenset(matricules))
 
 
-BROKEN = Document("b.zip", fault="cut short")
+BROKEN = Document("b.zip", fault=Fault.CUT_SHORT)
 
 
 @pytest.mark.parametrize(

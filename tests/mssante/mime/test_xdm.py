@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssante.domain.documents import Document
+from mssante.domain.documents import Document, Fault
 from mssante.domain.ins import ins_key
 from mssante.mime import xdm
 from mssante.mime.scanner import Scanner
@@ -31,7 +31,7 @@ def of(*files: tuple[str, str, bytes]) -> list[Document]:
 
 
 def fault(octets: bytes, name: str = "IHE_XDM.zip") -> str:
-    return next((one.fault for one in of((name, ZIP, octets)) if one.fault), "")
+    return next((one.fault for one in of((name, ZIP, octets)) if one.fault is not None), "")
 
 
 def test_an_archive_names_its_patient_twice() -> None:
@@ -89,7 +89,6 @@ def test_what_is_no_health_document() -> None:
             ("broken.xml", XML, b"<html><body>"),
             ("dtd.svg", XML, b'<!DOCTYPE svg [<!ENTITY a "b">]><svg/>'),
             ("photos.zip", ZIP, zipped({"a.jpg": bytes(1000), "b.xml": b"<a/>", "c.zip": zipped({"d": b"e"})})),
-            ("broken.zip", ZIP, zipped({"a.jpg": bytes(1000)})[:-10]),
         )
         == []
     )
@@ -123,19 +122,19 @@ OUTSIDE = b'<!DOCTYPE ClinicalDocument SYSTEM "file:///etc/passwd"><ClinicalDocu
 
 @pytest.mark.parametrize("octets", [LAUGHS, OUTSIDE])
 def test_a_document_type_is_refused(octets: bytes) -> None:
-    assert of(("a.xml", XML, octets)) == [Document("a.xml", fault="XML with a document type")]
+    assert of(("a.xml", XML, octets)) == [Document("a.xml", fault=Fault.DOCTYPE)]
     assert "document type" in fault(zipped({"METADATA.XML": octets}))
 
 
 def test_xml_beyond_bounds() -> None:
     deep = b"<ClinicalDocument>" + b"<a>" * 300
-    assert "deeper" in of(("a.xml", XML, deep))[0].fault
+    assert of(("a.xml", XML, deep))[0].fault is Fault.XML_BOUNDS
     long = b"<ClinicalDocument>" + b"<a/>" * 600_000
-    assert "longer" in of(("a.xml", XML, long))[0].fault
+    assert of(("a.xml", XML, long))[0].fault is Fault.XML_BOUNDS
     one_value = b'<ClinicalDocument><id extension="' + b"x" * 3_000_000
-    assert "longer" in of(("a.xml", XML, one_value))[0].fault
-    assert of(("a.xml", XML, b"<ClinicalDocument><recordTarget>"))[0].fault.startswith("XML:")
-    assert of(("a.xml", XML, b"<ClinicalDocument><a></b>"))[0].fault.startswith("XML:")
+    assert of(("a.xml", XML, one_value))[0].fault is Fault.XML_BOUNDS
+    assert of(("a.xml", XML, b"<ClinicalDocument><recordTarget>"))[0].fault is Fault.XML
+    assert of(("a.xml", XML, b"<ClinicalDocument><a></b>"))[0].fault is Fault.XML
 
 
 def test_a_cda_is_read_no_further_than_its_header() -> None:
@@ -151,7 +150,7 @@ def test_a_cda_is_read_no_further_than_its_header() -> None:
         (zipped({"METADATA.XML": b"<SubmitObjectsRequest>"}), "XML:"),
         (zipped({"METADATA.XML": b"<html/>"}), "no submission set"),
         (zipped({"README.TXT": b"a"}), "without METADATA.XML"),
-        (archive(INES, more={"autre.zip": b"x"}), "archive within"),
+        (archive(INES, more={"autre.zip": b"x"}), "no end"),
         (archive(INES, more={"DOC2.PDF": bytes(10_000_000)}), "compressed more than"),
         (zipped({f"{number}": b"" for number in range(2001)}), "beyond bounds"),
         (
@@ -174,11 +173,11 @@ def altered(octets: bytes, at: bytes, offset: int, value: bytes) -> bytes:
     ("at", "offset", "value", "said"),
     [
         (b"PK\x01\x02", 8, b"\x01\x00", "encrypted"),
-        (b"PK\x01\x02", 10, b"\x0c\x00", "method 12"),
+        (b"PK\x01\x02", 10, b"\x0c\x00", "or not what"),
         (b"PK\x01\x02", 42, b"\xff\xff\xff\x00", "not where"),
         (b"PK\x01\x02", 0, b"XX", "broken directory"),
-        (b"PK\x01\x02", 24, b"\xff\xff\xff\xff", "members of more than"),
-        (b"PK\x01\x02", 20, b"\x20\x00\x00\x00", "cut short"),
+        (b"PK\x01\x02", 24, b"\xff\xff\xff\xff", "or not what"),
+        (b"PK\x01\x02", 20, b"\x20\x00\x00\x00", "or not what"),
         (b"PK\x05\x06", 16, b"\xff\xff\xff\xff", "beyond bounds"),
         (b"PK\x05\x06", 10, b"\xff\xff", "beyond bounds"),
         (b"PK\x05\x06", 4, b"\x01\x00", "beyond bounds"),

@@ -86,7 +86,15 @@ async def test_a_large_archive_is_read_back_from_its_segment(cabinet: Cabinet) -
 async def test_an_archive_that_cannot_be_read_is_refused(cabinet: Cabinet) -> None:
     refused = await cabinet.send(await cabinet.signed_in(), DOCTOR, [PATIENT], carrying(xdm(INES)[:-30]))
     assert isinstance(refused, Refuse)
-    assert (refused.rule, refused.named) == (Rule.DOCUMENT_UNREADABLE, "IHE_XDM.zip")
+    assert (refused.rule, refused.named) == (Rule.DOCUMENT_UNREADABLE, "IHE_XDM.zip (archive endommagee)")
+
+
+async def test_a_document_in_the_text_itself(cabinet: Cabinet) -> None:
+    """No attachment, no name, no type."""
+    message = f"From: <{DOCTOR}>\r\nTo: <{PATIENT}>\r\n\r\nBonjour.\r\n\r\n".encode() + cda((OMAR, NIR))
+    refused = await cabinet.send(await cabinet.signed_in(), DOCTOR, [PATIENT], message)
+    assert isinstance(refused, Refuse)
+    assert refused.rule is Rule.DOCUMENT_OTHER_PATIENT
 
 
 async def test_what_comes_from_another_operator_is_read_too(cabinet: Cabinet) -> None:
