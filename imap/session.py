@@ -30,9 +30,15 @@ if TYPE_CHECKING:
     from imap.connection import Connection
     from imap.server import ImapServer
     from mssante.services.accounts import SignedIn
+    from mssante.services.listing import Entry
     from mssante.services.mailboxes import Account
 
 _BY_NUMBER = frozenset({"FETCH", "STORE", "SEARCH", "SORT", "THREAD"})
+_WITHOUT_ROWS = frozenset(name for name, (state, _) in COMMANDS.items() if state is not State.SELECTED) | {
+    "CHECK",
+    "UNSELECT",
+}
+"""Commands that need to know nothing of the selected folder's messages."""
 _ALWAYS = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE"
 _SIGNED_IN = (
     f"{_ALWAYS} UIDPLUS MOVE UNSELECT SPECIAL-USE CREATE-SPECIAL-USE CHILDREN LIST-EXTENDED LIST-STATUS STATUS=SIZE"
@@ -191,9 +197,9 @@ class Session:
         if self.watch is not None:
             self.watch.end()
 
-    def _folder_changed(self) -> None:
+    def _folder_changed(self, entry: Entry | None) -> None:
         if self.view is not None:
-            self.view.stale = True
+            self.view.hear(entry)
             if self.wire.idling or self.wire.meanwhile is not None:
                 self.wire.wake()
 
@@ -277,6 +283,8 @@ class Session:
         """Run a command that was read, and answer it."""
         self.tag = head.tag
         try:
+            if head.name not in _WITHOUT_ROWS:
+                await self.read_rows()
             condition = await self.server.run[head.name](self, value)
         except SyntaxFault as fault:
             self.bad(head.tag, str(fault))
@@ -319,28 +327,36 @@ class Session:
 
     # -- what other sessions did
 
+    async def read_rows(self) -> None:
+        """Read the messages of the selected folder, if that was not done; what happened to them since it was selected
+        is told when there is occasion."""
+        view = self.view
+        if view is not None and view.unread is not None:
+            view.read(*await self.own.rows(view.unread))
+            view.hear()
+
     async def sync(self, *, expunge: bool) -> None:
         """Tell what happened to the selected folder. Without `expunge` messages that are gone keep their numbers."""
         view = self.view
         if view is None:
             return
         wire = self.wire
-        new = False
-        changed: list[int] = []
+        new, highest, changed = False, 0, list[int]()
         wanted = Events.MESSAGES | Events.FLAGS if self.watch is None else self.watch.selected
-        highest = view.listing.uids[-1] if len(view) else 0
         if view.stale and wanted:
-            view.stale = False
             try:
-                changes = await self.own.changes(view.folder_id, view.listing.modseq)
+                changes = view.take_heard() or await self.own.changes(view.folder_id, view.listing.modseq)
+                if changes is not None and changes.modseq > view.listing.modseq:
+                    await self.read_rows()
             except MailboxRefused as refused:
-                view.stale = True  # asked again after the next command
+                view.hear()  # asked again after the next command
                 if wire.idling or wire.meanwhile is not None:
                     wire.leave(str(refused), refused.cause)
                 return
             if changes is None:
                 wire.leave("Le dossier ouvert a ete supprime")
                 return
+            highest = view.listing.uids[-1] if len(view) else 0
             new, changed = view.follow(changes)
         if not wanted & Events.FLAGS:
             changed = []
@@ -395,7 +411,7 @@ class Session:
         if not uids:
             return b"OK %b completed" % name.encode("ascii")
         view.lose(uids)
-        view.stale = True
+        view.hear()
         await self.sync(expunge=True)
         code = b"[HIGHESTMODSEQ %d] " % view.listing.modseq if self.condstore else b""
         return b"OK %b%b completed" % (code, name.encode("ascii"))

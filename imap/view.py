@@ -4,6 +4,7 @@ Invariants:
 - Sequence numbers never lie: number n is the n-th message of `listing` until an EXPUNGE for it or one before it was
   told; messages that the store no longer has keep their place (`gone`) until then.
 - New messages get the next numbers, in UID order, and are counted only once EXISTS is told (`told`).
+- A folder is selected without its messages being read (`unread`); when they are, they are numbered as they were then.
 - Nothing here reads the store or writes to the client: changes come in, what is to be told goes out as values.
 """
 
@@ -15,17 +16,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from imap.lexer import SAVED, STAR, Ranges, SyntaxFault
-from mssante.domain import flags
 from mssante.services.listing import Changes, Entry, Listing
+from mssante.services.mailboxes import Folder, Opened
 
 NOTHING_RECENT: Final = 2**63
 """The first UID that is \\Recent where none is."""
-_UNSEEN = bytes(not bits & flags.SEEN for bits in range(256))
+_HEARD: Final = 200
+"""New messages from which on reading the folder is better than remembering each."""
 
 
 class View:
     __slots__ = (
         "_gone",
+        "_heard",
         "folder_id",
         "keywords",
         "listing",
@@ -34,7 +37,7 @@ class View:
         "recent_from",
         "saved",
         "saved_on",
-        "stale",
+        "unread",
     )
 
     def __init__(self, folder_id: int, name: str, listing: Listing, *, recent_from: int, read_only: bool) -> None:
@@ -43,11 +46,27 @@ class View:
         self.listing = listing
         self.recent_from = recent_from  # messages from this UID on are \Recent for its session
         self.read_only = read_only
-        self.stale = False  # a hint said that the folder changed
+        self.unread: Folder | None = None  # the folder as it was selected, until its messages are read
+        self._heard: list[Entry] | None = []  # what came since the last look; None: nobody knows
         self.keywords: set[str] = set().union(*listing.keywords.values())  # those the client was told of
         self.saved = array("I")  # UIDs that `$` stands for, ascending (RFC 5182 §2.1)
         self.saved_on: Mapping[int, int] = {}  # save dates (µs) by UID that the running command asked for (RFC 8514)
         self._gone: set[int] = set()  # UIDs the store no longer has, not told yet
+
+    @classmethod
+    def of(cls, opened: Opened, name: str, *, recent_from: int, read_only: bool) -> View:
+        """`name`: the folder's, as this session names it."""
+        folder, listing = opened.folder, opened.listing or Listing()
+        listing.modseq = folder.highestmodseq
+        made = cls(folder.id, name, listing, recent_from=recent_from, read_only=read_only)
+        made.unread = folder if opened.listing is None else None
+        made.keywords |= opened.outline.keywords
+        return made
+
+    def read(self, listing: Listing, gone: Iterable[int]) -> None:
+        """The messages as they were when the folder was selected, and the UIDs of those that are gone since."""
+        self.listing, self.unread = listing, None
+        self._gone.update(gone)
 
     def __len__(self) -> int:
         return len(self.listing)
@@ -62,10 +81,6 @@ class View:
 
     def is_gone(self, place: int) -> bool:
         return bool(self._gone) and self.listing.uids[place] in self._gone
-
-    def first_unseen(self) -> int:
-        """Sequence number of the first message without \\Seen, 0 when there is none."""
-        return self.listing.flags.translate(_UNSEEN).find(1) + 1
 
     def places(self, ranges: Ranges, *, uid: bool) -> Sequence[int]:
         """Places (from 0, ascending, each once) of a sequence set. SyntaxFault for a sequence number that no message
@@ -109,6 +124,27 @@ class View:
     def changed_since(self, places: Sequence[int], modseq: int) -> list[int]:
         modseqs = self.listing.modseqs
         return [place for place in places if modseqs[place] > modseq]
+
+    @property
+    def stale(self) -> bool:
+        """The folder changed since it was last looked at."""
+        return self._heard is None or bool(self._heard)
+
+    def hear(self, entry: Entry | None = None) -> None:
+        """The folder changed: by this new entry, or, with None, somehow."""
+        if entry is None or (self._heard is not None and len(self._heard) >= _HEARD):
+            self._heard = None
+        elif self._heard is not None:
+            self._heard.append(entry)
+
+    def take_heard(self) -> Changes | None:
+        """What was heard, from now on no news; None when the store has to be asked: something came that was not told
+        whole, or not after what the listing holds."""
+        heard, self._heard = self._heard, []
+        modseq = self.listing.modseq
+        entries = [entry for entry in heard or () if entry.modseq > modseq]
+        follows = all(entry.modseq == number for number, entry in enumerate(entries, modseq + 1))
+        return Changes(entries, (), modseq + len(entries)) if heard is not None and follows else None
 
     def follow(self, changes: Changes) -> tuple[bool, list[int]]:
         """Take in what the store changed: whether there are new messages, and the places whose flags changed.

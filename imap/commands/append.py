@@ -31,7 +31,7 @@ async def receive(session: Session, head: Head, start: MessageStart) -> None:
             value = read_value(head, COMMANDS[head.name][1])
             if not isinstance(value, AppendHead):
                 raise SyntaxFault("no message belongs here")
-            replaced = _replaced(session, value)
+            replaced = await _replaced(session, value)
             appending = await _open(session, value)
             _begin(session, appending, start)
         except (SyntaxFault, Refused, MailboxRefused):
@@ -56,10 +56,11 @@ async def receive(session: Session, head: Head, start: MessageStart) -> None:
     await session.finish(head, await session.expunged([replaced[2]], "REPLACE"))
 
 
-def _replaced(session: Session, value: AppendHead) -> tuple[Account, int, int] | None:
+async def _replaced(session: Session, value: AppendHead) -> tuple[Account, int, int] | None:
     """Mailbox, folder and UID of the message that goes (RFC 8508 §3), None for APPEND."""
     if value.replaces is None:
         return None
+    await session.read_rows()
     view = session.selected
     places = view.places(value.replaces, uid=value.uid)
     if view.read_only:

@@ -89,8 +89,10 @@ def _listen(session: Session, watch: Watch) -> None:
     for gone in watch.listening.keys() - wanted:
         watch.listening.pop(gone)()
     for kind, id_ in wanted - watch.listening.keys():
-        begin = own.watch if kind == "folder" else own.watch_names
-        watch.listening[kind, id_] = begin(id_, changed)
+        if kind == "folder":
+            watch.listening[kind, id_] = own.watch(id_, lambda _: changed())
+        else:
+            watch.listening[kind, id_] = own.watch_names(id_, changed)
         changed()
 
 

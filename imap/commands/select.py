@@ -31,35 +31,37 @@ async def select(session: Session, value: Select) -> bytes:
     folder = opened.folder
     recent_from = NOTHING_RECENT if session.rev2 else opened.recent_from
     full_name = mail.access.prefix + folder.name
-    view = View(folder.id, full_name, opened.listing, recent_from=recent_from, read_only=read_only)
+    view = View.of(opened, full_name, recent_from=recent_from, read_only=read_only)
     await session.select(view, mail)
-    view.stale = True  # what was committed between reading the folder and watching it
+    view.hear()  # what was committed between reading the folder and watching it
     words = responses.flag_words(view.keywords)
     permanent = b"" if read_only else words + b" \\*"
-    unseen = view.first_unseen()
     wire = session.wire
     wire.write(b"* FLAGS (" + words + b")\r\n* OK [PERMANENTFLAGS (" + permanent + b")] Flags kept\r\n")
-    wire.write(responses.exists(len(view)))
-    session.tell_recent(view)
-    if unseen and not session.rev2:
-        wire.write(b"* OK [UNSEEN %d] First unseen\r\n" % unseen)
+    wire.write(responses.exists(folder.messages))
+    if not session.rev2:
+        wire.write(responses.recent(opened.recent))
+        if opened.outline.first_unseen:
+            wire.write(b"* OK [UNSEEN %d] First unseen\r\n" % opened.outline.first_unseen)
     wire.write(
         b"* OK [UIDVALIDITY %d] UIDs valid\r\n* OK [UIDNEXT %d] Next UID\r\n" % (folder.uidvalidity, folder.uidnext)
     )
-    wire.write(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % view.listing.modseq)  # RFC 7162 §3.1.2.1
+    wire.write(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % folder.highestmodseq)  # RFC 7162 §3.1.2.1
     wire.write(b"* OK [MAILBOXID (%b)] Kept by RENAME\r\n" % folder_id(folder.id))  # RFC 8474 §4.2
     if session.rev2:
         wire.write(b'* LIST () "/" %b\r\n' % session.mailbox(full_name))  # RFC 9051 §6.3.2
     if value.condstore or value.resync is not None:
         session.enabled.add("CONDSTORE")
-    if value.resync is not None and value.resync.uidvalidity == folder.uidvalidity:
-        await _resync(session, view, value.resync)
+    resync = value.resync
+    if resync is not None and resync.uidvalidity == folder.uidvalidity and resync.modseq < folder.highestmodseq:
+        await _resync(session, view, resync)
     access = b"[READ-ONLY]" if read_only else b"[READ-WRITE]"
     return b"OK %b %b completed" % (access, b"EXAMINE" if value.read_only else b"SELECT")
 
 
 async def _resync(session: Session, view: View, resync: Resync) -> None:
     """What happened since the client was last here (RFC 7162 §3.2.5.1), UIDs gone first."""
+    await session.read_rows()
     expunged = await session.own.expunged_since(view.folder_id, resync.modseq)
     vanished = view.vanished(expunged, resync.known)
     if vanished:

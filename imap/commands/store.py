@@ -55,7 +55,7 @@ async def store(session: Session, value: Store) -> bytes:
             session.tell_flags(view, place)
         await session.wire.breathe()
     if modified:
-        view.stale = True  # what they are now is told with this answer
+        view.hear()  # what they are now is told with this answer
         numbers = modified if value.uid else [listing.place(uid) + 1 for uid in modified]
         status = b"NO" if missing and not value.uid else b"OK"
         return status + b" [MODIFIED " + compact(numbers) + b"] Conditional STORE failed"

@@ -15,10 +15,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from mssante.store.columns import Columns
+from mssante.domain.flags import SEEN
+from mssante.store.columns import Columns, Outline
 from mssante.store.mail import Entry
 
-__all__ = ["Changes", "Entry", "Listing", "Listings"]
+__all__ = ["Changes", "Entry", "Listing", "Listings", "Outline"]
+
+_UNSEEN = bytes(not bits & SEEN for bits in range(256))
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -65,6 +68,11 @@ class Listing:
             self.uids, self.flags, self.message_ids = self.uids[:], self.flags[:], self.message_ids[:]
             self.modseqs, self.keywords = self.modseqs[:], dict(self.keywords)
             self._shared = False
+
+    def outline(self) -> Outline:
+        """What of it is told when the folder is selected."""
+        words = frozenset(word for words in self.keywords.values() for word in words)
+        return Outline(self.flags.translate(_UNSEEN).find(1) + 1, words)
 
     def place(self, uid: int) -> int:
         """Place of a UID, -1 when the folder has no such message."""
@@ -118,6 +126,20 @@ class Listing:
             self.keywords = dict(self.keywords)
         self.uids, self.flags, self.modseqs, self.message_ids = uids, flags, modseqs, message_ids
         self._shared = False
+
+    def rewind(self, uidnext: int, modseq: int, gone: Sequence[int]) -> None:
+        """Take the listing back to when the folder had this uidnext and modseq: without the messages that came since,
+        and with those that went since (`gone`) in their places, of which no more is known. Flags stay those of now, to
+        be told as changed by `follow`."""
+        known = bisect_left(self.uids, uidnext)
+        rows = [*zip(self.uids[:known], self.flags, self.modseqs, self.message_ids, strict=False)]
+        rows = sorted([*rows, *((uid, 0, modseq, 0) for uid in gone if uid < uidnext)])
+        self.uids = array("I", [uid for uid, *_ in rows])
+        self.flags = bytearray([flags for _, flags, *_ in rows])
+        self.modseqs = array("q", [min(changed, modseq) for _, _, changed, _ in rows])
+        self.message_ids = array("q", [message_id for *_, message_id in rows])
+        self.keywords = {uid: words for uid, words in self.keywords.items() if uid < uidnext}
+        self.modseq, self._shared = modseq, False
 
     def follow(self, changes: Changes) -> None:
         """Bring the listing to the changes' modseq."""

@@ -11,7 +11,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
-from typing import Literal, TypeVar, TypeVarTuple
+from typing import Final, Literal, TypeVar, TypeVarTuple
 
 import msgspec
 
@@ -37,8 +37,11 @@ from mssante.store import (
     subscriptions,
 )
 from mssante.store.accounts import get_bal
-from mssante.store.columns import Weight, columns, weight
+from mssante.store.columns import Outline, Weight, columns, count, count_changed, outline, weight
 from mssante.store.mail import INBOX, Folder, NewMessage
+
+_FOLLOWED: Final = 2000
+"""Changes up to which a remembered listing is brought up to date."""
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
@@ -47,12 +50,14 @@ __all__ = ["Account", "Append", "Cause", "Copied", "Folder", "MailboxRefused", "
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """A folder as selected: what it holds as of `folder`, and from which uid on messages are \\Recent for the
-    opener."""
+    """A folder as selected, all as of `folder`. `listing`: its messages, None when they have to be read (`rows`);
+    `recent_from`: the first uid that is \\Recent for the opener, `recent`: how many are."""
 
     folder: Folder
-    listing: Listing
+    listing: Listing | None
+    outline: Outline
     recent_from: int
+    recent: int
 
 
 class Mailboxes:
@@ -183,21 +188,35 @@ class Account:
         """The folder with its listing, all of one moment. Opening it to write takes the \\Recent mark of its new
         messages."""
         listings = self._mailboxes.listings
-        folder, found, changes = await told(self._store.read(_open, self.bal_id, name, listings))
-        if folder is None or found is None:
+        folder, known, changes, outline = await told(self._store.read(_open, self.bal_id, name, listings))
+        if folder is None:
             raise nonexistent()
-        listing = found.share()
-        if changes is not None:
-            listing.follow(changes)
-        if changes is not None or found is not listings.get(folder.id):
-            listings.put(folder.id, listing)
-            listing = listing.share()
+        listing = None
+        if known is not None:
+            listing = known.share()
+            if changes is not None:
+                listing.follow(changes)
+                listings.put(folder.id, listing)
+                listing = listing.share()
         recent_from = self._mailboxes.recents.first(folder)
         if self.access.lent:
             await self._change("r", act.opened, folder.id)
         if not read_only and recent_from < folder.uidnext:
             recent_from = max(recent_from, await self._change("r", act.claim_recent, folder.id))
-        return Opened(folder, listing, recent_from)
+        recent = 0
+        if recent_from < folder.uidnext:
+            recent = await told(self._store.read(count, folder.id, recent_from, folder.uidnext))
+        return Opened(folder, listing, outline or (listing or Listing()).outline(), recent_from, recent)
+
+    async def rows(self, opened: Folder) -> tuple[Listing, list[int]]:
+        """The messages of a folder as they were numbered when it was `opened`, and the uids of those among them that
+        are gone since. MailboxRefused (NONEXISTENT) when the folder is."""
+        listing, gone = await told(self._store.read(_rows, opened))
+        self._mailboxes.listings.put(opened.id, listing)
+        listing = listing.share()
+        if listing.modseq != opened.highestmodseq:
+            listing.rewind(opened.uidnext, opened.highestmodseq, gone)
+        return listing, gone
 
     async def changes(self, folder_id: int, modseq: int) -> Changes | None:
         """What happened to the folder after `modseq`; None when the folder is no more."""
@@ -255,7 +274,8 @@ class Account:
 
     async def recent(self, folder: Folder) -> int:
         """How many of the folder's messages no session has been told of as \\Recent."""
-        return await told(self._store.read(mail.count_from, folder.id, self._mailboxes.recents.first(folder)))
+        first = self._mailboxes.recents.first(folder)
+        return await told(self._store.read(count, folder.id, first, folder.uidnext))
 
     @property
     def recents(self) -> Recents:
@@ -300,9 +320,16 @@ class Account:
         used, limit = await self.quota()
         return Append(self._mailboxes, folder, self.access, None if limit is None else limit - used)
 
-    def watch(self, folder_id: int, changed: Callable[[], None]) -> Callable[[], None]:
-        """Calls `changed` on the loop after each commit that touched the folder; returns the way to stop that."""
-        return self._store.hints.subscribe("folder", folder_id, changed)
+    def watch(self, folder_id: int, changed: Callable[[Entry | None], None]) -> Callable[[], None]:
+        """Calls `changed` on the loop after each change of the folder, with the new entry when that was all of it; its
+        message is remembered, as whoever hears of it will read it. Returns the way to stop that."""
+
+        def heard(news: mail.News | None) -> None:
+            if news is not None:
+                self._mailboxes.messages.keep(news.message)
+            changed(news and news.entry)
+
+        return self._store.hints.follow("folder", folder_id, heard)
 
     def watch_names(self, bal_id: int, changed: Callable[[], None]) -> Callable[[], None]:
         """As `watch`, of the names and notes of a bal's folders, of what its holder is subscribed to and of who may see
@@ -399,16 +426,27 @@ def _header_too_large() -> MailboxRefused:
 
 def _open(
     conn: Conn, bal_id: int, name: str, listings: Listings
-) -> tuple[Folder | None, Listing | None, Changes | None]:
+) -> tuple[Folder | None, Listing | None, Changes | None, Outline | None]:
+    """The folder with its listing, if that is remembered, and what it has to follow; an outline without a listing."""
     folder = mail.folder_by_name(conn, bal_id, name)
     if folder is None:
-        return None, None, None
+        return None, None, None, None
     known = listings.get(folder.id)
-    if known is None or known.modseq > folder.highestmodseq:  # none, or read in a later moment than the folder was
-        return folder, Listing.of(columns(conn, folder.id), folder.highestmodseq), None
-    if known.modseq == folder.highestmodseq:
-        return folder, known, None
-    return folder, known, _changed(conn, folder, known.modseq)
+    if known is not None and known.modseq == folder.highestmodseq:
+        return folder, known, None, None
+    # One of a later moment than the folder cannot be used, one of long ago takes longer to follow than to read anew.
+    if known is None or known.modseq > folder.highestmodseq or count_changed(conn, folder.id, known.modseq) > _FOLLOWED:
+        return folder, None, None, outline(conn, folder.id)
+    return folder, known, _changed(conn, folder, known.modseq), None
+
+
+def _rows(conn: Conn, opened: Folder) -> tuple[Listing, list[int]]:
+    folder = mail.folder_by_id(conn, opened.id)
+    if folder is None:
+        raise nonexistent()
+    gone = mail.expunged_since(conn, folder.id, opened.highestmodseq)
+    listing = Listing.of(columns(conn, folder.id), folder.highestmodseq)
+    return listing, [uid for uid in gone if uid < opened.uidnext]
 
 
 def _changes(conn: Conn, folder_id: int, modseq: int) -> Changes | None:

@@ -22,6 +22,7 @@ from mssante.services.refusals import told
 from mssante.store import Conn, ContentError, Store
 from mssante.store.columns import Message
 from mssante.store.columns import messages as stored
+from mssante.store.messages import StoredMessage
 
 __all__ = ["CHUNK", "Loaded", "Message", "Messages"]
 
@@ -96,9 +97,11 @@ class Messages:
     ) -> list[Loaded | None]:
         """Fewer than asked for, but one, when they take more octets than there is `room`."""
         known = self._known
+        if header:
+            message_ids = message_ids[: self._take_headers(message_ids)]
         missing = [
             uid
-            for uid, message_id in zip(uids, message_ids, strict=True)
+            for uid, message_id in zip(uids, message_ids, strict=False)
             if (message := known.get(message_id)) is None or (header and message.header is None)
         ]
         found: dict[int, Message] = {}
@@ -117,6 +120,26 @@ class Messages:
             for uid, message in zip(uids, messages, strict=False)
         ]
 
+    def _take_headers(self, message_ids: Sequence[int]) -> int:
+        """Of known messages whose contents are in memory: those that were delivered a moment ago. How many of all fill
+        the room, at least one."""
+        room = _ROOM
+        for number, message_id in enumerate(message_ids, 1):
+            message = self._known.get(message_id)
+            if message is None:
+                continue
+            if message.header is None and self._store.contents.cached(message.content):
+                self._read_header(message)
+                self._held += len(message.header or b"")
+            room -= len(message.encoded) + len(message.header or b"")
+            if room < 0:
+                return number
+        return len(message_ids)
+
+    def _read_header(self, message: Message) -> None:
+        content = self._store.contents.read(message.content, 0, message.card.header_length)
+        message.header = message.prepend + content
+
     def _rows(
         self, conn: Conn, folder_id: int, uids: Sequence[int], header: bool, room: int | None
     ) -> tuple[int | None, list[Message]]:
@@ -124,8 +147,7 @@ class Messages:
         messages, octets = [], 0
         for uid, message in stored(conn, folder_id, uids):
             if header:
-                content = self._store.contents.read(message.content, 0, message.card.header_length)
-                message.header = message.prepend + content
+                self._read_header(message)
             messages.append(message)
             octets += len(message.encoded) + len(message.header or b"")
             if room is not None and octets > room:
@@ -166,6 +188,12 @@ class Messages:
                 raise
             message.content = loaded.message.content
             return await self._store.read_content(message.content, start, length)
+
+    def keep(self, stored: StoredMessage) -> None:
+        """Remember a message that was delivered a moment ago: it will be asked for before its content leaves memory."""
+        if stored.id not in self._known:
+            known = Message(stored.id, stored.received_us, stored.size, stored.prepend, stored.card, stored.content)
+            self._remember(known)
 
     def _remember(self, message: Message) -> None:
         self.forget([message.id])

@@ -10,13 +10,13 @@ Always true here:
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, select, update
 
 from mssante.domain.bal import BalState
-from mssante.domain.flags import SEEN
+from mssante.domain.flags import ALL, SEEN
 from mssante.store.contents import ContentRef
 from mssante.store.engines import keys_of
 from mssante.store.errors import AlreadyExists, NotFound, StoreError
@@ -117,6 +117,13 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     message_id: int
 
 
+class News(NamedTuple):
+    """The news of a folder's hint: all that its modseq stands for is this entry, whose message is new."""
+
+    entry: Entry
+    message: StoredMessage
+
+
 class MessageRow(msgspec.Struct, frozen=True):
     """All that a FETCH needs except the content itself."""
 
@@ -194,8 +201,10 @@ def deliver(
     grown = _GROW_INBOXES.rows(tx.conn, {"ids": wanted, "added": 1, "added_unseen": 0 if flags & SEEN else 1})
     filled = {"message_id": message_id, "flags": flags, "internal_us": received_us, "saved_us": tx.now_us}
     _FILL_INBOXES.count(tx.conn, {"ids": wanted, **filled})
-    for _, folder_id, _, _ in grown:
-        tx.hint("folder", folder_id)
+    fresh = tx.fresh.get(message_id)
+    for _, folder_id, uidnext, modseq in grown:
+        news = fresh and News(Entry(uidnext - 1, flags, (), modseq, message_id), fresh)
+        tx.hint("folder", folder_id, news)
     return [Delivered(bal_id, folder_id, uidnext - 1, modseq) for bal_id, folder_id, uidnext, modseq in grown]
 
 
@@ -210,7 +219,7 @@ def append(
     """Stores the message and puts it in the folder (IMAP APPEND); its uid there."""
     message_id = add_message(tx, new)
     when = new.received_us if internal_us is None else internal_us
-    size, _ = tx.fresh[message_id]
+    size = tx.fresh[message_id].size
     return _place(tx, folder_id, [(message_id, flags, _keywords_text(keywords), when)], size)[0]
 
 
@@ -343,11 +352,19 @@ _TO_COPY = Prepared(
     .order_by(entry.c.uid)
 )
 _DELETE_ENTRIES = Prepared(delete(entry).where(_OF_FOLDER).returning(entry.c.uid, entry.c.flags, entry.c.message_id))
-_CHANGE_ENTRY = Prepared(
+_RUN = (entry.c.folder_id == bindparam("in_folder")) & entry.c.uid.between(bindparam("first"), bindparam("last"))
+_RUN_OF_ENTRIES = Prepared(select(*_ENTRY_COLUMNS).where(_RUN).order_by(entry.c.uid))
+_CHANGE_RUN = Prepared(
     update(entry)
-    .where(entry.c.folder_id == bindparam("in_folder"), entry.c.uid == bindparam("of_uid"))
-    .values(flags=bindparam("new_flags"), keywords=bindparam("new_keywords"), modseq=bindparam("new_modseq"))
+    .where(_RUN)
+    .values(
+        flags=entry.c.flags.op("&")(bindparam("kept")).op("|")(bindparam("added")),
+        keywords=bindparam("new_keywords"),
+        modseq=bindparam("new_modseq"),
+    )
 )
+_CLOSE = 4
+"""So many times as many uids as are wanted: they are read in one run."""
 _BUMP = Prepared(
     update(folder)
     .where(folder.c.id == bindparam("of_folder"))
@@ -372,26 +389,23 @@ def store_flags(
     """Adds (+), removes (-) or replaces (=) flags and keywords; the entries as they now are. Those that really change
     share one new modseq; when none does the folder's modseq stays (RFC 7162 §3.1)."""
     lock_folder(tx, folder_id)
-    before = [_entry(row) for row in _some(tx, _SOME_ENTRIES, folder_id, uids)]
+    before = [_entry(row) for some in chunks(uids) for row in _entries(tx, folder_id, some)]
     after = [_applied(one, op, flags, keywords) for one in before]
     changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
     if not changed:
         return before
     unseen_change = sum((old.flags & SEEN) - (new.flags & SEEN) for old, new in changed)
     modseq = _bump(tx, folder_id, gone=0, unseen_change=unseen_change)
-    _CHANGE_ENTRY.many(
-        tx.conn,
-        [
-            {
-                "in_folder": folder_id,
-                "of_uid": new.uid,
-                "new_flags": new.flags,
-                "new_keywords": " ".join(new.keywords),
-                "new_modseq": modseq,
-            }
-            for _, new in changed
-        ],
-    )
+    kept, added = (ALL, flags) if op == "+" else (ALL & ~flags, 0) if op == "-" else (0, flags)
+    runs: list[dict[str, object]] = []
+    last, words = 0, tuple[str, ...]()
+    for _, new in changed:
+        if not runs or new.uid != last + 1 or new.keywords != words:
+            words = new.keywords
+            values = {"kept": kept, "added": added, "new_keywords": " ".join(words), "new_modseq": modseq}
+            runs.append({"in_folder": folder_id, "first": new.uid, **values})
+        runs[-1]["last"] = last = new.uid
+    _CHANGE_RUN.many(tx.conn, runs)
     return [
         new if old == new else msgspec.structs.replace(new, modseq=modseq)
         for old, new in zip(before, after, strict=True)
@@ -399,14 +413,20 @@ def store_flags(
 
 
 def _applied(one: Entry, op: Operation, flags: int, keywords: Sequence[str]) -> Entry:
-    held, words = set(one.keywords), set(keywords)
-    if op == "+":
-        bits, held = one.flags | flags, held | words
-    elif op == "-":
-        bits, held = one.flags & ~flags, held - words
-    else:
-        bits, held = flags, words
-    return Entry(one.uid, bits, tuple(sorted(held)), one.modseq, one.message_id)
+    bits = one.flags | flags if op == "+" else one.flags & ~flags if op == "-" else flags
+    held = one.keywords
+    if keywords or op == "=":
+        words = set(keywords)
+        held = tuple(sorted(words.union(held) if op == "+" else set(held) - words if op == "-" else words))
+    return Entry(one.uid, bits, held, one.modseq, one.message_id)
+
+
+def _entries(tx: Tx, folder_id: int, uids: list[int]) -> list[Any]:
+    """Rows of these uids (ascending)."""
+    if uids[-1] - uids[0] > _CLOSE * len(uids):
+        return _SOME_ENTRIES.rows(tx.conn, {"folder": folder_id, "uids": uids})
+    wanted, run = frozenset(uids), {"in_folder": folder_id, "first": uids[0], "last": uids[-1]}
+    return [row for row in _RUN_OF_ENTRIES.rows(tx.conn, run) if row[0] in wanted]
 
 
 def _some(tx: Tx, statement: Prepared, folder_id: int, uids: Sequence[int]) -> list[Any]:

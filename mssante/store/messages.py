@@ -89,7 +89,7 @@ def add_message(tx: Tx, new: NewMessage) -> int:
     }
     message_id = _ADD_MESSAGE.added(tx.conn, values)
     new.content.used = True
-    tx.fresh[message_id] = size, new.received_us
+    tx.fresh[message_id] = StoredMessage(message_id, new.received_us, size, new.card, new.prepend, ref)
     return message_id
 
 
@@ -122,7 +122,7 @@ def size_of(tx: Tx, message_id: int) -> tuple[int, int]:
             raise NotFound("the message is gone")
         ((size, received_us),) = found
         return size, received_us
-    return known
+    return known.size, known.received_us
 
 
 def total_size(tx: Tx, message_ids: Sequence[int]) -> int:

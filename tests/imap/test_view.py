@@ -128,6 +128,43 @@ def test_a_client_that_believes_what_it_is_told_is_right(steps: list[tuple[str, 
                     assert seen.is_gone(place)
 
 
+@given(_steps, _steps)
+def test_a_listing_read_late_has_the_numbers_of_its_moment(
+    before: list[tuple[str, int]], after: list[tuple[str, int]]
+) -> None:
+    mailbox: dict[int, Entry] = {}
+    expunged: dict[int, int] = {}
+    modseq = uidnext = 1
+
+    def play(steps: list[tuple[str, int]]) -> None:
+        nonlocal modseq, uidnext
+        for step, number in steps:
+            modseq += 1
+            uid = sorted(mailbox)[number % len(mailbox)] if mailbox else 0
+            if step == "deliver":
+                mailbox[uidnext] = entry(uidnext, modseq)
+                uidnext += 1
+            elif step == "expunge" and mailbox:
+                expunged[uid] = modseq
+                del mailbox[uid]
+            elif mailbox:
+                mailbox[uid] = entry(uid, modseq, number % 32, ("$a",) * (number % 2))
+
+    play(before)
+    then, told = (uidnext, modseq), sorted(mailbox)
+    play(after)
+    made = Listing()
+    made.follow(Changes([mailbox[uid] for uid in sorted(mailbox)], (), modseq))
+    made.rewind(*then, gone=sorted(uid for uid, when in expunged.items() if when > then[1] and uid < then[0]))
+    assert list(made.uids) == told and made.modseq == then[1]
+    later = [one for _, one in sorted(mailbox.items()) if one.modseq > then[1]]
+    made.follow(Changes(later, [uid for uid, when in expunged.items() if when > then[1]], modseq))
+    assert list(made.uids) == sorted(mailbox)
+    assert list(made.flags) == [mailbox[uid].flags for uid in made.uids]
+    assert list(made.message_ids) == [mailbox[uid].message_id for uid in made.uids]
+    assert [made.keywords_of(place) for place in range(len(made))] == [mailbox[uid].keywords for uid in made.uids]
+
+
 def test_the_cache_of_listings_is_bounded_and_keeps_the_newest() -> None:
     cache = Listings(limit=5)
     for folder_id in (1, 2, 3):

@@ -8,8 +8,10 @@ import pytest
 from mssante.domain.bal import BalType
 from mssante.domain.flags import DELETED, SEEN
 from mssante.mime.scanner import Scanner
+from mssante.services import mailboxes as mailboxes_module
 from mssante.services import messages
-from mssante.services.mailboxes import Account, Cause, Mailboxes, MailboxRefused
+from mssante.services.listing import Listing
+from mssante.services.mailboxes import Account, Cause, Folder, Mailboxes, MailboxRefused
 from mssante.store import PendingContent, Store, Tx, journal
 from mssante.store.accounts import NewBal, create_bal, get_bal
 from mssante.store.mail import NewMessage, add_message, deliver
@@ -64,19 +66,29 @@ async def appended(account: Account, message: bytes = MESSAGE, name: str = "INBO
     return uid
 
 
+async def selected(account: Account) -> tuple[Folder, Listing]:
+    """INBOX and what it holds."""
+    opened = await account.open("INBOX", read_only=True)
+    if opened.listing is not None:
+        return opened.folder, opened.listing
+    listing, gone = await account.rows(opened.folder)
+    assert not gone
+    return opened.folder, listing
+
+
 async def test_an_appended_message_is_there_and_journalled(account: Account, store: Store) -> None:
     assert await appended(account) == 1
-    opened = await account.open("INBOX", read_only=True)
-    assert list(opened.listing.uids) == [1]
-    assert opened.listing.flags[0] == SEEN and opened.listing.keywords_of(0) == ("$a",)
-    batches = account.each(opened.folder.id, opened.listing, [0], header=True, content=True)
+    folder, listing = await selected(account)
+    assert list(listing.uids) == [1]
+    assert listing.flags[0] == SEEN and listing.keywords_of(0) == ("$a",)
+    batches = account.each(folder.id, listing, [0], header=True, content=True)
     [(_, loaded)] = await anext(batches)
     assert loaded is not None and loaded.content == MESSAGE
     assert loaded.message.header == MESSAGE.partition(b"Bonjour")[0]
     assert loaded.message.internal_us == 1_000_000
     [line] = [entry for entry in store.read_now(journal.entries) if entry.action.startswith("mail.")]
     assert (line.action, line.actor, line.object) == ("mail.appended", ADDRESS, ADDRESS)
-    assert line.detail == {"folder": opened.folder.id, "messages": 1, "first_uid": 1, "last_uid": 1}
+    assert line.detail == {"folder": folder.id, "messages": 1, "first_uid": 1, "last_uid": 1}
 
 
 async def test_an_expunge_is_one_journal_line_and_takes_only_what_is_deleted_now(
@@ -106,27 +118,68 @@ async def test_a_listing_follows_what_changed_and_never_what_did_not(
 ) -> None:
     arrive()
     arrive()
-    first = await account.open("INBOX", read_only=True)
-    folder_id = first.folder.id
+    folder, first = await selected(account)
+    folder_id = folder.id
     await account.store_flags(folder_id, [1], "+", DELETED)
     await account.expunge(folder_id, [1])
     arrive()
-    second = await account.open("INBOX", read_only=True)
-    assert list(first.listing.uids) == [1, 2]
-    assert list(second.listing.uids) == [2, 3]
-    changes = await account.changes(folder_id, first.listing.modseq)
+    _, second = await selected(account)
+    assert list(first.uids) == [1, 2]
+    assert list(second.uids) == [2, 3]
+    changes = await account.changes(folder_id, first.modseq)
     assert changes is not None
     assert [entry.uid for entry in changes.entries] == [3] and list(changes.expunged) == [1]
-    first.listing.follow(changes)
-    assert list(first.listing.uids) == [2, 3] and first.listing.modseq == second.listing.modseq
-    unchanged = await account.changes(folder_id, second.listing.modseq)
+    first.follow(changes)
+    assert list(first.uids) == [2, 3] and first.modseq == second.modseq
+    unchanged = await account.changes(folder_id, second.modseq)
     assert unchanged is not None and not unchanged.entries and not unchanged.expunged
+
+
+async def test_a_folder_is_told_before_it_is_read_and_read_as_it_was_told(
+    account: Account, arrive: Callable[[], None]
+) -> None:
+    for _ in range(4):
+        arrive()
+    folder_id = (await account.folder("INBOX")).id
+    await account.store_flags(folder_id, [1, 2], "+", SEEN, ("$a",))
+    opened = await account.open("INBOX", read_only=True)
+    assert opened.listing is None
+    assert opened.outline == (3, {"$a"}) and opened.recent == 4
+    await account.store_flags(folder_id, [2, 3], "+", DELETED)
+    await account.expunge(folder_id, [2])
+    arrive()
+    listing, gone = await account.rows(opened.folder)
+    assert list(listing.uids) == [1, 2, 3, 4] and gone == [2]
+    assert listing.keywords_of(0) == ("$a",) and listing.modseq == opened.folder.highestmodseq
+    changes = await account.changes(folder_id, listing.modseq)
+    assert changes is not None
+    assert [entry.uid for entry in changes.entries] == [3, 5] and list(changes.expunged) == [2]
+    listing.follow(changes)
+    _, now = await selected(account)
+    assert (listing.uids, listing.flags, listing.modseqs) == (now.uids, now.flags, now.modseqs)
+    assert (listing.message_ids, listing.keywords) == (now.message_ids, now.keywords)
+
+
+async def test_a_listing_far_behind_is_read_anew(
+    account: Account, arrive: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive()
+    await selected(account)
+    monkeypatch.setattr(mailboxes_module, "_FOLLOWED", 1)
+    arrive()
+    assert (await account.open("INBOX", read_only=True)).listing is not None
+    arrive()
+    arrive()
+    opened = await account.open("INBOX", read_only=True)
+    assert opened.listing is None
+    listing, _ = await account.rows(opened.folder)
+    assert list(listing.uids) == [1, 2, 3, 4]
 
 
 async def test_messages_that_are_gone_are_left_out(account: Account, arrive: Callable[[], None]) -> None:
     arrive()
-    opened = await account.open("INBOX", read_only=True)
-    folder_id, ids = opened.folder.id, list(opened.listing.message_ids)
+    folder, listing = await selected(account)
+    folder_id, ids = folder.id, list(listing.message_ids)
     await account.store_flags(folder_id, [1], "+", DELETED)
     await account.expunge(folder_id, [1])
     assert await account.load(folder_id, [1], ids) == [None]
@@ -137,12 +190,12 @@ async def test_messages_come_in_batches_bounded_in_octets(
 ) -> None:
     for number in range(20):
         arrive(b"Subject: %d %b\r\n\r\nBonjour\r\n" % (number, b"x" * (30_000 if number % 2 else 1)))
-    opened = await account.open("INBOX", read_only=True)
+    folder, listing = await selected(account)
     places = [place for place in range(20) if place != 3]
     monkeypatch.setattr(messages, "_ROOM", 40_000)
     for header in (False, True):
         sizes, subjects = [], []
-        async for batch in account.each(opened.folder.id, opened.listing, places, header=header):
+        async for batch in account.each(folder.id, listing, places, header=header):
             loaded = [found.message for _, found in batch if found is not None]
             sizes.append(sum(len(message.encoded) + len(message.header or b"") for message in loaded))
             subjects += [int(message.card.subject.split()[0]) for message in loaded]
@@ -153,11 +206,11 @@ async def test_messages_come_in_batches_bounded_in_octets(
 
 async def test_a_message_erased_while_it_is_read_is_refused(account: Account, arrive: Callable[[bytes], None]) -> None:
     arrive(b"Subject: grand\r\n\r\n" + b"x" * 300_000)
-    opened = await account.open("INBOX", read_only=True)
-    [loaded] = await account.load(opened.folder.id, [1], opened.listing.message_ids)
+    folder, listing = await selected(account)
+    [loaded] = await account.load(folder.id, [1], listing.message_ids)
     assert loaded is not None and loaded.content is None
-    await account.store_flags(opened.folder.id, [1], "+", DELETED)
-    await account.expunge(opened.folder.id, [1])
+    await account.store_flags(folder.id, [1], "+", DELETED)
+    await account.expunge(folder.id, [1])
     with pytest.raises(MailboxRefused) as refused:
         await loaded.octets(0, 100)
     assert refused.value.cause is Cause.EXPUNGED
