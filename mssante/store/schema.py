@@ -20,6 +20,8 @@ from sqlalchemy import (
     text,
 )
 
+from mssante.store.tables import Folded, Id, key, may, must, number, of
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -29,43 +31,29 @@ metadata = MetaData(
     }
 )
 
-Folded = Text().with_variant(Text(collation="C"), "postgresql")
-"""Text that sorts by code point in both databases."""
-Id = BigInteger().with_variant(Integer, "sqlite")
-
-meta = Table(
-    "meta",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("value", LargeBinary, nullable=False),
-)
+meta = Table("meta", metadata, *key(Text, "name"), *must(LargeBinary, "value"))
 
 bal = Table(
     "bal",
     metadata,
-    Column("id", Id, primary_key=True),
-    Column("locator", Text, nullable=False, unique=True),
-    Column("sealed_address", LargeBinary),
-    Column("type", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("rpps", Text),
-    Column("adeli", Text),
-    Column("finess", Text),
-    Column("siret", Text),
-    Column("responsable", Text, nullable=False, server_default=""),
-    Column("nom", Text, nullable=False),
-    Column("prenom", Text, nullable=False),
-    Column("profession", Text),
-    Column("liste_rouge", Boolean, nullable=False),
-    Column("password_hash", Text),
-    Column("used_bytes", BigInteger, nullable=False),
-    Column("quota_bytes", BigInteger),
-    Column("warned_percent", Integer, nullable=False, server_default="0"),
-    Column("last_uidvalidity", BigInteger, nullable=False),
-    Column("created_us", BigInteger, nullable=False),
-    Column("motif", Text, nullable=False),
-    Column("closed_by", Text, nullable=False, server_default=""),
-    Column("purged_us", BigInteger),
+    number(),
+    *must(Text, "locator"),
+    *may(LargeBinary, "sealed_address"),
+    *must(Text, "type", "state"),
+    *may(Text, "rpps", "adeli", "finess", "siret"),
+    *must(Text, "responsable", default=""),
+    *must(Text, "nom", "prenom"),
+    *may(Text, "profession"),
+    *must(Boolean, "liste_rouge"),
+    *may(Text, "password_hash"),
+    *must(BigInteger, "used_bytes"),
+    *may(BigInteger, "quota_bytes"),
+    *must(Integer, "warned_percent", default="0"),
+    *must(BigInteger, "last_uidvalidity", "created_us"),
+    *must(Text, "motif"),
+    *must(Text, "closed_by", default=""),
+    *may(BigInteger, "purged_us"),
+    UniqueConstraint("locator"),
     Index(None, "rpps"),
     Index(None, "adeli"),
     sqlite_autoincrement=True,
@@ -74,13 +62,11 @@ bal = Table(
 credential = Table(
     "credential",
     metadata,
-    Column("id", Id, primary_key=True),
-    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("mark", Text, nullable=False),
-    Column("password_hash", Text),
-    Column("created_us", BigInteger, nullable=False),
+    number(),
+    of("bal"),
+    *must(Text, "kind", "name", "mark"),
+    *may(Text, "password_hash"),
+    *must(BigInteger, "created_us"),
     UniqueConstraint("bal_id", "kind", "name"),
     Index(None, "mark"),
     sqlite_autoincrement=True,
@@ -89,119 +75,100 @@ credential = Table(
 delegation = Table(
     "delegation",
     metadata,
-    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True),
-    Column("delegate", Text, primary_key=True),
-    Column("right", Text, primary_key=True),
-    Column("since_us", BigInteger, nullable=False),
+    of("bal", key=True),
+    *key(Text, "delegate", "right"),
+    *must(BigInteger, "since_us"),
     Index(None, "delegate"),
 )
 
 patient = Table(
     "patient",
     metadata,
-    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("sealed_identity", LargeBinary, nullable=False),
-    Column("standing", Text, nullable=False, server_default="open"),
+    of("bal", key=True),
+    *must(LargeBinary, "sealed_identity"),
+    *must(Text, "standing", default="open"),
 )
 
 matricule = Table(
     "matricule",
     metadata,
-    Column("locator", Text, primary_key=True),
-    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), nullable=False),
-    Column("sealed_matricule", LargeBinary, nullable=False),
-    Column("until_us", BigInteger, nullable=False),
+    *key(Text, "locator"),
+    of("bal"),
+    *must(LargeBinary, "sealed_matricule"),
+    *must(BigInteger, "until_us"),
     Index(None, "bal_id"),
 )
 
 parent = Table(
     "parent",
     metadata,
-    Column("child_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("parent_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("until_us", BigInteger, nullable=False),
+    of("bal", "child_id", key=True),
+    of("bal", "parent_id", key=True),
+    *must(BigInteger, "until_us"),
     Index(None, "parent_id"),
 )
 
 patient_notice = Table(
     "patient_notice",
     metadata,
-    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("due_us", BigInteger),
-    Column("arrived_us", BigInteger, nullable=False),
-    Column("told_us", BigInteger, nullable=False),
-    Column("attempts", Integer, nullable=False),
+    of("bal", key=True),
+    *may(BigInteger, "due_us"),
+    *must(BigInteger, "arrived_us", "told_us"),
+    *must(Integer, "attempts"),
     Index(None, "due_us"),
 )
 
 visit = Table(
     "visit",
     metadata,
-    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("month", Integer, primary_key=True, autoincrement=False),
-    Column("sessions", Integer, nullable=False),
-    Column("last_us", BigInteger, nullable=False),
+    of("bal", key=True),
+    *key(Integer, "month"),
+    *must(Integer, "sessions"),
+    *must(BigInteger, "last_us"),
     Index(None, "month"),
 )
 """How often a bal was opened in a month (`year * 12 + month - 1`)."""
 
 inactivity = Table(
-    "inactivity",
-    metadata,
-    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("warnings", Integer, nullable=False),
-    Column("since_us", BigInteger, nullable=False),
-    Column("warned_us", BigInteger, nullable=False),
+    "inactivity", metadata, of("bal", key=True), *must(Integer, "warnings"), *must(BigInteger, "since_us", "warned_us")
 )
 """An unused bal: since when it counts as unused, how many warnings it got since, and when the last one."""
 
 folder = Table(
     "folder",
     metadata,
-    Column("id", Id, primary_key=True),
-    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("special_use", Text, nullable=False),
-    Column("uidvalidity", BigInteger, nullable=False),
-    Column("uidnext", BigInteger, nullable=False),
-    Column("highestmodseq", BigInteger, nullable=False),
-    Column("messages", Integer, nullable=False),
-    Column("unseen", Integer, nullable=False),
-    Column("recent_from", BigInteger, nullable=False),
-    Column("subscribed", Boolean, nullable=False),
+    number(),
+    of("bal"),
+    *must(Text, "name", "special_use"),
+    *must(BigInteger, "uidvalidity", "uidnext", "highestmodseq"),
+    *must(Integer, "messages", "unseen"),
+    *must(BigInteger, "recent_from"),
+    *must(Boolean, "subscribed"),
     UniqueConstraint("bal_id", "name"),
     sqlite_autoincrement=True,
 )
 
-subscription = Table(
-    "subscription",
-    metadata,
-    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("name", Text, primary_key=True),
-)
+subscription = Table("subscription", metadata, of("bal", key=True), *key(Text, "name"))
 
 annotation = Table(
     "annotation",
     metadata,
-    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("folder_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("name", Text, primary_key=True),
-    Column("value", LargeBinary, nullable=False),
+    of("bal", key=True),
+    *key(BigInteger, "folder_id"),
+    *key(Text, "name"),
+    *must(LargeBinary, "value"),
     Index(None, "folder_id"),
 )
 
 message = Table(
     "message",
     metadata,
-    Column("id", Id, primary_key=True),
-    Column("content_id", LargeBinary, nullable=False),
-    Column("segment", Text, nullable=False),
-    Column("offset", BigInteger, nullable=False),
-    Column("length", BigInteger, nullable=False),
-    Column("wrapped_key", LargeBinary, nullable=False),
-    Column("sealed_facts", LargeBinary, nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("received_us", BigInteger, nullable=False),
+    number(),
+    *must(LargeBinary, "content_id"),
+    *must(Text, "segment"),
+    *must(BigInteger, "offset", "length"),
+    *must(LargeBinary, "wrapped_key", "sealed_facts"),
+    *must(BigInteger, "size", "received_us"),
     Index(None, "segment", "length"),
     sqlite_autoincrement=True,
 )
@@ -209,50 +176,39 @@ message = Table(
 entry = Table(
     "entry",
     metadata,
-    Column("folder_id", ForeignKey("folder.id"), primary_key=True),
-    Column("uid", BigInteger, primary_key=True),
-    Column("modseq", BigInteger, nullable=False),
-    Column("message_id", ForeignKey("message.id"), nullable=False),
-    Column("flags", Integer, nullable=False),
-    Column("keywords", Text, nullable=False),
-    Column("internal_us", BigInteger, nullable=False),
-    Column("saved_us", BigInteger, nullable=False, server_default="0"),
+    Column("folder_id", Id, ForeignKey("folder.id"), primary_key=True),
+    *key(BigInteger, "uid"),
+    *must(BigInteger, "modseq"),
+    Column("message_id", Id, ForeignKey("message.id"), nullable=False),
+    *must(Integer, "flags"),
+    *must(Text, "keywords"),
+    *must(BigInteger, "internal_us"),
+    *must(BigInteger, "saved_us", default="0"),
     Index(None, "folder_id", "modseq"),
     Index(None, "message_id"),
     sqlite_with_rowid=False,
 )
 
 expunged = Table(
-    "expunged",
-    metadata,
-    Column("folder_id", ForeignKey("folder.id", ondelete="CASCADE"), primary_key=True),
-    Column("modseq", BigInteger, primary_key=True),
-    Column("uid", BigInteger, primary_key=True),
-    sqlite_with_rowid=False,
+    "expunged", metadata, of("folder", key=True), *key(BigInteger, "modseq", "uid"), sqlite_with_rowid=False
 )
 
 queue_item = Table(
     "queue_item",
     metadata,
-    Column("id", Id, primary_key=True),
-    Column("message_id", ForeignKey("message.id", ondelete="SET NULL")),
-    Column("sealed_sender", LargeBinary, nullable=False),
-    Column("sealed_recipient", LargeBinary, nullable=False),
-    Column("domain", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("due_us", BigInteger),
-    Column("attempts", Integer, nullable=False),
-    Column("lease_owner", Text),
-    Column("sealed_reply", LargeBinary),
-    Column("notify", Integer, nullable=False),
-    Column("sealed_orcpt", LargeBinary),
-    Column("envid", Text, nullable=False),
-    Column("ret", Text, nullable=False),
-    Column("created_us", BigInteger, nullable=False),
-    Column("expires_us", BigInteger, nullable=False),
-    Column("changed_us", BigInteger, nullable=False),
-    Column("accepted_as", Text),
-    Column("header_id", Text),
+    number(),
+    Column("message_id", Id, ForeignKey("message.id", ondelete="SET NULL")),
+    *must(LargeBinary, "sealed_sender", "sealed_recipient"),
+    *must(Text, "domain", "state"),
+    *may(BigInteger, "due_us"),
+    *must(Integer, "attempts"),
+    *may(Text, "lease_owner"),
+    *may(LargeBinary, "sealed_reply"),
+    *must(Integer, "notify"),
+    *may(LargeBinary, "sealed_orcpt"),
+    *must(Text, "envid", "ret"),
+    *must(BigInteger, "created_us", "expires_us", "changed_us"),
+    *may(Text, "accepted_as", "header_id"),
     Index(None, "due_us", "domain"),
     Index(None, "message_id"),
     Index(None, "accepted_as"),
@@ -264,82 +220,65 @@ queue_item = Table(
 exchange = Table(
     "exchange",
     metadata,
-    Column("professional", Text, primary_key=True),
-    Column("patient", Text, primary_key=True),
-    Column("sealed_patient", LargeBinary, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("since_us", BigInteger, nullable=False),
-    Column("message_id", Text, nullable=False),
+    *key(Text, "professional", "patient"),
+    *must(LargeBinary, "sealed_patient"),
+    *must(Text, "state"),
+    *must(BigInteger, "since_us"),
+    *must(Text, "message_id"),
     Index(None, "patient"),
 )
 
 introduction = Table(
     "introduction",
     metadata,
-    Column("professional", Text, primary_key=True),
-    Column("patient", Text, primary_key=True),
-    Column("through", Text, primary_key=True),
-    Column("sealed_patient", LargeBinary, nullable=False),
-    Column("since_us", BigInteger, nullable=False),
-    Column("message_id", Text, nullable=False),
+    *key(Text, "professional", "patient", "through"),
+    *must(LargeBinary, "sealed_patient"),
+    *must(BigInteger, "since_us"),
+    *must(Text, "message_id"),
     Index(None, "patient", "through"),
 )
 
 ended_thread = Table(
     "ended_thread",
     metadata,
-    Column("professional", Text, primary_key=True),
-    Column("patient", Text, primary_key=True),
-    Column("reference", Text, primary_key=True),
-    Column("ended_by", Text, nullable=False),
+    *key(Text, "professional", "patient", "reference"),
+    *must(Text, "ended_by"),
     Index(None, "patient"),
 )
 
 journal = Table(
     "journal",
     metadata,
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("at_us", BigInteger, nullable=False),
-    Column("action", Text, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("object", Text, nullable=False),
-    Column("detail", Text, nullable=False),
-    Column("hash", LargeBinary, nullable=False),
+    *key(BigInteger, "seq"),
+    *must(BigInteger, "at_us"),
+    *must(Text, "action", "actor", "object", "detail"),
+    *must(LargeBinary, "hash"),
     Index(None, "object", "seq"),
 )
 
 journal_head = Table(
-    "journal_head",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("seq", BigInteger, nullable=False),
-    Column("hash", LargeBinary, nullable=False),
-    Column("mac", LargeBinary, nullable=False),
+    "journal_head", metadata, *key(Integer, "id"), *must(BigInteger, "seq"), *must(LargeBinary, "hash", "mac")
 )
 
 hint = Table(
     "hint",
     metadata,
-    Column("id", Id, primary_key=True),
-    Column("origin", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    Column("at_us", BigInteger, nullable=False),
+    number(),
+    *must(Text, "origin", "kind", "key"),
+    *must(BigInteger, "at_us"),
     sqlite_autoincrement=True,
 )
 
 annuaire_fiche = Table(
     "annuaire_fiche",
     metadata,
-    Column("id", Id, primary_key=True),
-    Column("digest", BigInteger, nullable=False, unique=True),
-    Column("origin", Text, nullable=False),
-    Column("address", Text, nullable=False),
-    Column("type", Text, nullable=False),
-    Column("holder", Text, nullable=False),
-    Column("record", LargeBinary, nullable=False),
-    Column("born", Integer, nullable=False),
-    Column("gone", Integer),
+    number(),
+    *must(BigInteger, "digest"),
+    *must(Text, "origin", "address", "type", "holder"),
+    *must(LargeBinary, "record"),
+    *must(Integer, "born"),
+    *may(Integer, "gone"),
+    UniqueConstraint("digest"),
     Index(None, "origin"),
     Index(None, "address"),
     Index(None, "holder"),
@@ -349,34 +288,27 @@ annuaire_fiche = Table(
 """The copy of the annuaire: a line is seen from generation `born` on, until generation `gone`. Its words stand in
 `annuaire_words`, which each database has in its own form (FTS5, tsvector) and no Table describes."""
 
-annuaire_mot = Table(
-    "annuaire_mot",
-    metadata,
-    Column("mot", Folded, primary_key=True),
-    Column("inverse", Folded, nullable=False),
-    Index(None, "inverse"),
-)
+annuaire_mot = Table("annuaire_mot", metadata, *key(Folded, "mot"), *must(Folded, "inverse"), Index(None, "inverse"))
 
 publication = Table(
     "publication",
     metadata,
-    Column("bal_id", ForeignKey("bal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("operation", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("record", LargeBinary, nullable=False),
-    Column("reference", Text, nullable=False, unique=True),
-    Column("attempts", Integer, nullable=False),
-    Column("due_us", BigInteger, nullable=False),
-    Column("changed_us", BigInteger, nullable=False),
-    Column("report", Text, nullable=False),
+    of("bal", key=True),
+    *must(Text, "operation", "state"),
+    *must(LargeBinary, "record"),
+    *must(Text, "reference"),
+    *must(Integer, "attempts"),
+    *must(BigInteger, "due_us", "changed_us"),
+    *must(Text, "report"),
+    UniqueConstraint("reference"),
 )
 
 same_text = Table(
     "same_text",
     metadata,
-    Column("mark", LargeBinary, primary_key=True),
-    Column("since_us", BigInteger, nullable=False),
-    Column("recipients", LargeBinary, nullable=False),
+    *key(LargeBinary, "mark"),
+    *must(BigInteger, "since_us"),
+    *must(LargeBinary, "recipients"),
     Index(None, "since_us"),
 )
 """Who got one text of one sender: `mark` and `recipients` (eight octets each) are keyed hashes."""
@@ -384,9 +316,9 @@ same_text = Table(
 correspondent = Table(
     "correspondent",
     metadata,
-    Column("sender", Text, primary_key=True),
-    Column("recipient", LargeBinary, primary_key=True),
-    Column("since_us", BigInteger, nullable=False),
+    *key(Text, "sender"),
+    *key(LargeBinary, "recipient"),
+    *must(BigInteger, "since_us"),
     Index(None, "since_us"),
     sqlite_with_rowid=False,
 )
@@ -394,24 +326,19 @@ correspondent = Table(
 sending_day = Table(
     "sending_day",
     metadata,
-    Column("sender", Text, primary_key=True),
-    Column("day", Integer, primary_key=True),
-    Column("messages", Integer, nullable=False),
-    Column("recipients", Integer, nullable=False),
-    Column("novel", Integer, nullable=False),
+    *key(Text, "sender"),
+    *key(Integer, "day"),
+    *must(Integer, "messages", "recipients", "novel"),
     Index(None, "day"),
 )
 
 signalement = Table(
     "signalement",
     metadata,
-    Column("id", Id, primary_key=True),
-    Column("at_us", BigInteger, nullable=False),
-    Column("about", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("reporter", Text, nullable=False),
-    Column("reference", Text, nullable=False),
-    Column("settled_us", BigInteger),
+    number(),
+    *must(BigInteger, "at_us"),
+    *must(Text, "about", "kind", "reporter", "reference"),
+    *may(BigInteger, "settled_us"),
     UniqueConstraint("about", "reporter", "reference"),
     sqlite_autoincrement=True,
 )
@@ -419,50 +346,34 @@ signalement = Table(
 sending_exception = Table(
     "sending_exception",
     metadata,
-    Column("sender", Text, primary_key=True),
-    Column("most", Integer, nullable=False),
-    Column("motif", Text, nullable=False),
-    Column("author", Text, nullable=False),
-    Column("since_us", BigInteger, nullable=False),
-    Column("until_us", BigInteger, nullable=False),
+    *key(Text, "sender"),
+    *must(Integer, "most"),
+    *must(Text, "motif", "author"),
+    *must(BigInteger, "since_us", "until_us"),
 )
 
 search_folder = Table(
-    "search_folder",
-    metadata,
-    Column("folder_id", ForeignKey("folder.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("made", Integer, nullable=False),
-    Column("read_uid", BigInteger, nullable=False),
+    "search_folder", metadata, of("folder", key=True), *must(Integer, "made"), *must(BigInteger, "read_uid")
 )
 """How far a folder was read for search: up to `read_uid` every entry has its text, in the form `made`."""
 
 search_text = Table(
-    "search_text",
-    metadata,
-    Column("message_id", ForeignKey("message.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("made", Integer, nullable=False),
-    Column("sealed", LargeBinary, nullable=False),
+    "search_text", metadata, of("message", key=True), *must(Integer, "made"), *must(LargeBinary, "sealed")
 )
 
 search_block = Table(
     "search_block",
     metadata,
-    Column("id", Id, primary_key=True),
-    Column("folder_id", ForeignKey("folder.id", ondelete="CASCADE"), nullable=False),
-    Column("first_uid", BigInteger, nullable=False),
-    Column("last_uid", BigInteger, nullable=False),
-    Column("messages", Integer, nullable=False),
-    Column("made", Integer, nullable=False),
-    Column("sealed_key", LargeBinary, nullable=False),
+    number(),
+    of("folder"),
+    *must(BigInteger, "first_uid", "last_uid"),
+    *must(Integer, "messages", "made"),
+    *must(LargeBinary, "sealed_key"),
     UniqueConstraint("folder_id", "first_uid"),
     sqlite_autoincrement=True,
 )
 
 search_part = Table(
-    "search_part",
-    metadata,
-    Column("block_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("part", Integer, primary_key=True, autoincrement=False),
-    Column("sealed", LargeBinary, nullable=False),
+    "search_part", metadata, *key(BigInteger, "block_id"), *key(Integer, "part"), *must(LargeBinary, "sealed")
 )
 """Parts outlive the row of their block, which holds the only copy of their key; a sweep takes them away."""

@@ -3,20 +3,14 @@
 Revision ID: 0003
 """
 
-import sqlalchemy as sa
 from alembic import op
+from sqlalchemy import Text
+
+from mssante.store.tables import key, of
 
 revision = "0003"
 down_revision = "0002"
 
-ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
 
 def upgrade() -> None:
-    op.create_table(
-        "subscription",
-        sa.Column("bal_id", ID, nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["bal_id"], ["bal.id"], name="fk_subscription_bal_id", ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("bal_id", "name", name="pk_subscription"),
-    )
+    op.create_table("subscription", of("bal", key=True), *key(Text, "name"))

@@ -3,69 +3,52 @@
 Revision ID: 0006
 """
 
-import sqlalchemy as sa
 from alembic import op
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, Text
+
+from mssante.store.tables import key, may, must, of
 
 revision = "0006"
 down_revision = "0005"
 
-ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-
-def _of_bal(table: str, column: str) -> sa.ForeignKeyConstraint:
-    return sa.ForeignKeyConstraint([column], ["bal.id"], name=f"fk_{table}_{column}", ondelete="CASCADE")
-
 
 def upgrade() -> None:
-    op.add_column("patient", sa.Column("standing", sa.Text(), nullable=False, server_default="open"))
+    for column in must(Text, "standing", default="open"):
+        op.add_column("patient", column)
     op.create_table(
         "matricule",
-        sa.Column("locator", sa.Text(), nullable=False),
-        sa.Column("bal_id", ID, nullable=False),
-        sa.Column("sealed_matricule", sa.LargeBinary(), nullable=False),
-        sa.Column("until_us", sa.BigInteger(), nullable=False),
-        _of_bal("matricule", "bal_id"),
-        sa.PrimaryKeyConstraint("locator", name="pk_matricule"),
+        *key(Text, "locator"),
+        of("bal"),
+        *must(LargeBinary, "sealed_matricule"),
+        *must(BigInteger, "until_us"),
+        Index(None, "bal_id"),
     )
-    op.create_index("ix_matricule_bal_id", "matricule", ["bal_id"])
     op.create_table(
         "parent",
-        sa.Column("child_id", ID, nullable=False),
-        sa.Column("parent_id", ID, nullable=False),
-        sa.Column("until_us", sa.BigInteger(), nullable=False),
-        _of_bal("parent", "child_id"),
-        _of_bal("parent", "parent_id"),
-        sa.PrimaryKeyConstraint("child_id", "parent_id", name="pk_parent"),
+        of("bal", "child_id", key=True),
+        of("bal", "parent_id", key=True),
+        *must(BigInteger, "until_us"),
+        Index(None, "parent_id"),
     )
-    op.create_index("ix_parent_parent_id", "parent", ["parent_id"])
     op.create_table(
         "patient_notice",
-        sa.Column("bal_id", ID, nullable=False),
-        sa.Column("due_us", sa.BigInteger()),
-        sa.Column("arrived_us", sa.BigInteger(), nullable=False),
-        sa.Column("told_us", sa.BigInteger(), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        _of_bal("patient_notice", "bal_id"),
-        sa.PrimaryKeyConstraint("bal_id", name="pk_patient_notice"),
+        of("bal", key=True),
+        *may(BigInteger, "due_us"),
+        *must(BigInteger, "arrived_us", "told_us"),
+        *must(Integer, "attempts"),
+        Index(None, "due_us"),
     )
-    op.create_index("ix_patient_notice_due_us", "patient_notice", ["due_us"])
     op.create_table(
         "introduction",
-        sa.Column("professional", sa.Text(), nullable=False),
-        sa.Column("patient", sa.Text(), nullable=False),
-        sa.Column("through", sa.Text(), nullable=False),
-        sa.Column("sealed_patient", sa.LargeBinary(), nullable=False),
-        sa.Column("since_us", sa.BigInteger(), nullable=False),
-        sa.Column("message_id", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("professional", "patient", "through", name="pk_introduction"),
+        *key(Text, "professional", "patient", "through"),
+        *must(LargeBinary, "sealed_patient"),
+        *must(BigInteger, "since_us"),
+        *must(Text, "message_id"),
+        Index(None, "patient", "through"),
     )
-    op.create_index("ix_introduction_patient_through", "introduction", ["patient", "through"])
     op.create_table(
         "ended_thread",
-        sa.Column("professional", sa.Text(), nullable=False),
-        sa.Column("patient", sa.Text(), nullable=False),
-        sa.Column("reference", sa.Text(), nullable=False),
-        sa.Column("ended_by", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("professional", "patient", "reference", name="pk_ended_thread"),
+        *key(Text, "professional", "patient", "reference"),
+        *must(Text, "ended_by"),
+        Index(None, "patient"),
     )
-    op.create_index("ix_ended_thread_patient", "ended_thread", ["patient"])
