@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, delete, func, insert, select, update
 
 from mssante.domain.address import Address
 from mssante.domain.dsn import DEFAULT, Notify
@@ -20,6 +20,7 @@ from mssante.store.engines import keys_of
 from mssante.store.errors import NotFound
 from mssante.store.keys import Keys
 from mssante.store.messages import UNFINISHED, forget_unreferenced, id_digest
+from mssante.store.prepared import Prepared
 from mssante.store.schema import queue_item
 from mssante.store.writer import Tx
 
@@ -78,43 +79,12 @@ MOST_OF_ONE = 1000
 """Items looked at as those of one message."""
 
 _table = queue_item
-_COLUMNS = tuple(
-    _table.c[name]
-    for name in (
-        *(
-            "id",
-            "message_id",
-            "sealed_sender",
-            "sealed_recipient",
-            "domain",
-            "state",
-            "due_us",
-            "attempts",
-            "lease_owner",
-        ),
-        *(
-            "sealed_reply",
-            "notify",
-            "sealed_orcpt",
-            "envid",
-            "ret",
-            "created_us",
-            "expires_us",
-            "changed_us",
-            "accepted_as",
-        ),
-    )
-)
+_SEALED = {"last_reply": "sealed_reply"} | {name: f"sealed_{name}" for name in ("sender", "recipient", "orcpt")}
+_COLUMNS = [_table.c[_SEALED.get(name, name)] for name in QueueItem.__struct_fields__]
 _IDS: BindParameter[int] = bindparam("ids", expanding=True)
 _OPEN = _table.c.state.in_(UNFINISHED)
-_ADD = insert(_table).inline()
-_NEXT_DUE = select(func.min(_table.c.due_us))
-_LEASE = {
-    "state": "leased",
-    "due_us": bindparam("until"),
-    "lease_owner": bindparam("owner"),
-    "changed_us": bindparam("now"),
-}
+_ADD = Prepared(insert(_table).inline())
+_NEXT_DUE = Prepared(select(func.min(_table.c.due_us)))
 _IS_DUE = _table.c.due_us <= bindparam("now")
 _DUE_DOMAINS = (
     select(_table.c.domain)
@@ -130,15 +100,20 @@ _DUE = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-_LEASE_DUE = update(_table).where(_table.c.id.in_(_DUE.scalar_subquery())).values(_LEASE).returning(*_COLUMNS)
+_LEASE_DUE = Prepared(
+    update(_table)
+    .where(_table.c.id.in_(_DUE.scalar_subquery()))
+    .values(state="leased", due_us=bindparam("until"), lease_owner=bindparam("owner"), changed_us=bindparam("now"))
+    .returning(*_COLUMNS)
+)
 _MINE = _table.c.id.in_(_IDS), _table.c.state == "leased", _table.c.lease_owner == bindparam("owner")
-_RENEW = update(_table).where(*_MINE).values(due_us=bindparam("until")).returning(_table.c.id)
-_GIVE_BACK = (
+_RENEW = Prepared(update(_table).where(*_MINE).values(due_us=bindparam("until")).returning(_table.c.id))
+_GIVE_BACK = Prepared(
     update(_table)
     .where(*_MINE)
     .values(state="queued", due_us=bindparam("now"), lease_owner=None, changed_us=bindparam("now"))
 )
-_END = (
+_END = Prepared(
     update(_table)
     .where(_table.c.id.in_(_IDS), _OPEN)
     .values(
@@ -168,29 +143,27 @@ def enqueue(
     """One item for each recipient, due at once. `accepted_as` is what the sender was told, `header_id` the Message-ID:
     what reports of the message may name it by (`told_of`)."""
     seal = tx.keys.seal
-    sealed_sender = seal(sender.encode())
-    tx.conn.execute(
-        _ADD,
+    same = {
+        "message_id": message_id,
+        "sealed_sender": seal(sender.encode()),
+        "state": "queued",
+        "attempts": 0,
+        "envid": envid,
+        "ret": ret,
+        **dict.fromkeys(("due_us", "created_us", "changed_us"), tx.now_us),
+        "expires_us": expires_us,
+        "accepted_as": accepted_as,
+        "header_id": id_digest(header_id) if header_id else None,
+    }
+    _ADD.many(
+        tx.conn,
         [
             {
-                "message_id": message_id,
-                "sealed_sender": sealed_sender,
+                **same,
                 "sealed_recipient": seal(str(one.address).encode()),
                 "domain": one.address.domain,
-                "state": "queued",
-                "due_us": tx.now_us,
-                "attempts": 0,
-                "lease_owner": None,
-                "sealed_reply": None,
                 "notify": one.notify.value,
                 "sealed_orcpt": seal(one.orcpt.encode()) if one.orcpt else None,
-                "envid": envid,
-                "ret": ret,
-                "created_us": tx.now_us,
-                "expires_us": expires_us,
-                "changed_us": tx.now_us,
-                "accepted_as": accepted_as,
-                "header_id": id_digest(header_id) if header_id else None,
             }
             for one in recipients
         ],
@@ -205,20 +178,20 @@ def lease_due(
     those `without`: what goes to one domain is taken together, so that it goes by one connection. No other process
     gets them before the lease ends."""
     values = {"now": tx.now_us, "until": tx.now_us + lease_us, "owner": owner, "most": limit}
-    rows = tx.conn.execute(_LEASE_DUE, values | {"spread": spread, "without": list(without)}).all()
+    rows = _LEASE_DUE.rows(tx.conn, values | {"spread": spread, "without": list(without)})
     return sorted((_item(tx.keys, row) for row in rows), key=lambda item: item.id)
 
 
 def renew(tx: Tx, owner: str, ids: Sequence[int], until_us: int) -> set[int]:
     """Prolongs the leases of `owner` to `until_us`. Those of `ids` that it still has: the others were taken by another
     process after they ended, held, dropped or finished meanwhile, and must not be tried by `owner`."""
-    return set(tx.conn.execute(_RENEW, {"ids": list(ids), "owner": owner, "until": until_us}).scalars())
+    return {id_ for (id_,) in _RENEW.rows(tx.conn, {"ids": list(ids), "owner": owner, "until": until_us})}
 
 
 def give_back(tx: Tx, owner: str, ids: Sequence[int]) -> int:
     """Ends leases of `owner` without an attempt: due at once. How many of `ids` it still had."""
     tx.hint("queue")
-    return int(tx.conn.execute(_GIVE_BACK, {"ids": list(ids), "owner": owner, "now": tx.now_us}).rowcount)
+    return _GIVE_BACK.count(tx.conn, {"ids": list(ids), "owner": owner, "now": tx.now_us})
 
 
 def record_sent(tx: Tx, ids: Sequence[int], reply: str) -> None:
@@ -273,11 +246,11 @@ def _end(
         "new_reply": tx.keys.seal(reply.encode()) if reply else None,
         "now": tx.now_us,
     }
-    messages = tx.conn.execute(_END, values).scalars().all()
+    ended = _END.rows(tx.conn, values)
     if state in (QueueState.SENT, QueueState.FAILED, QueueState.DROPPED):
-        forget_unreferenced(tx, set(messages))
+        forget_unreferenced(tx, [message_id for (message_id,) in ended if message_id is not None])
     tx.hint("queue")
-    return len(messages)
+    return len(ended)
 
 
 def prune_finished(tx: Tx, before_us: int) -> int:
@@ -287,30 +260,25 @@ def prune_finished(tx: Tx, before_us: int) -> int:
 
 def listing(conn: Connection, state: QueueState | None = None, limit: int = 1000, after_id: int = 0) -> list[QueueItem]:
     """Items in the order of their making, unfinished ones unless a state is given, at most `limit` after `after_id`."""
-    query = select(*_COLUMNS).where(_table.c.id > after_id).order_by(_table.c.id).limit(limit)
-    query = query.where(_OPEN if state is None else _table.c.state == str(state))
-    keys = keys_of(conn)
-    return [_item(keys, row) for row in conn.execute(query)]
+    of_state = _OPEN if state is None else _table.c.state == str(state)
+    return _items(conn, select(*_COLUMNS).where(_table.c.id > after_id, of_state).order_by(_table.c.id).limit(limit))
 
 
 def show(conn: Connection, item_id: int) -> QueueItem:
     """Raises NotFound."""
-    row = conn.execute(select(*_COLUMNS).where(_table.c.id == item_id)).first()
-    if row is None:
-        raise NotFound(f"no queue item {item_id}")
-    return _item(keys_of(conn), row)
+    for item in _items(conn, select(*_COLUMNS).where(_table.c.id == item_id)):
+        return item
+    raise NotFound(f"no queue item {item_id}")
 
 
 def of_message(conn: Connection, message_id: int) -> list[QueueItem]:
     """All items of a message."""
-    keys = keys_of(conn)
-    query = select(*_COLUMNS).where(_table.c.message_id == message_id).order_by(_table.c.id)
-    return [_item(keys, row) for row in conn.execute(query)]
+    return _items(conn, select(*_COLUMNS).where(_table.c.message_id == message_id).order_by(_table.c.id))
 
 
 def of_accepted(conn: Connection, accepted_as: str) -> list[QueueItem]:
     """All items of the message that its sender was told this identifier of."""
-    return _where(conn, _table.c.accepted_as == accepted_as)
+    return _newest(conn, _table.c.accepted_as == accepted_as)
 
 
 def told_of(conn: Connection, sender: str, *, envid: str = "", header_id: str = "") -> list[QueueItem]:
@@ -318,23 +286,27 @@ def told_of(conn: Connection, sender: str, *, envid: str = "", header_id: str = 
     Message-ID. Sent by another: none."""
     found: list[QueueItem] = []
     if envid:
-        found = _where(conn, _table.c.envid == envid)
+        found = _newest(conn, _table.c.envid == envid)
     if not found and header_id:
-        found = _where(conn, _table.c.header_id == id_digest(header_id))
+        found = _newest(conn, _table.c.header_id == id_digest(header_id))
     return [item for item in found if item.sender == sender]
 
 
-def _where(conn: Connection, condition: ColumnElement[bool]) -> list[QueueItem]:
+def _newest(conn: Connection, condition: ColumnElement[bool]) -> list[QueueItem]:
     """The newest ones first chosen, in the order of their making."""
     query = select(*_COLUMNS).where(condition).order_by(_table.c.id.desc()).limit(MOST_OF_ONE)
+    return _items(conn, query)[::-1]
+
+
+def _items(conn: Connection, query: "Select[*tuple[Any, ...]]") -> list[QueueItem]:
     keys = keys_of(conn)
-    return [_item(keys, row) for row in reversed(conn.execute(query).all())]
+    return [_item(keys, row) for row in conn.execute(query)]
 
 
 def next_due_us(conn: Connection) -> int | None:
     """When the first item becomes due (perhaps in the past), or None."""
-    due: int | None = conn.execute(_NEXT_DUE).scalar()
-    return due
+    ((due,),) = _NEXT_DUE.rows(conn)
+    return None if due is None else int(due)
 
 
 def counts(conn: Connection) -> dict[QueueState, int]:
@@ -344,19 +316,8 @@ def counts(conn: Connection) -> dict[QueueState, int]:
 
 
 def _item(keys: Keys, row: Sequence[Any]) -> QueueItem:
-    id_, message_id, sender, recipient, domain, state, due_us, attempts, owner, reply, notify, orcpt, *rest = row
-    return QueueItem(
-        id_,
-        message_id,
-        keys.unseal(sender).decode(),
-        keys.unseal(recipient).decode(),
-        domain,
-        QueueState(state),
-        due_us,
-        attempts,
-        owner,
-        keys.unseal(reply).decode() if reply else "",
-        Notify(notify),
-        keys.unseal(orcpt).decode() if orcpt else "",
-        *rest,
-    )
+    values = dict(zip(QueueItem.__struct_fields__, row, strict=True))
+    for name in _SEALED:
+        values[name] = keys.unseal(values[name]).decode() if values[name] else ""
+    values |= {"state": QueueState(values["state"]), "notify": Notify(values["notify"])}
+    return QueueItem(**values)
