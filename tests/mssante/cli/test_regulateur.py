@@ -156,7 +156,7 @@ def quiet(operator: Operator) -> Operator:
     file = operator.directory / "mssante.toml"
     text = file.read_text()
     base = free_ports(7)
-    for place in (0, 1, 2, 3, 4, 6):
+    for place in range(7):
         text = text.replace(f" = {2500 + place}\n", f" = {base + place}\n")
     file.write_text(text)
     return operator

@@ -43,7 +43,7 @@ class Sink:
         self.hangs_up = False
         self.came = asyncio.Event()
         self.encrypted: set[bool] = set()
-        self.sessions: set[int] = set()
+        self.sessions: set[Session] = set()
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -55,7 +55,7 @@ class Sink:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         self.came.set()
-        self.sessions.add(id(session))
+        self.sessions.add(session)
         self.encrypted.add(session.ssl is not None)
         if self.hangs_up:
             assert server.transport is not None
