@@ -29,7 +29,7 @@ from mssante.cli import (
     regulateur,
     serve,
 )
-from mssante.cli.frame import USAGE, Failure, Invocation, say
+from mssante.cli.frame import USAGE, Failure, Invocation, complain, say
 
 app = typer.Typer(
     name="mssante",
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _told(lines: Sequence[str], code: int) -> int:
     for line in lines:
-        print(f"mssante: {' '.join(line.split())}", file=sys.stderr)
+        complain(line)
     return code
 
 

@@ -27,6 +27,7 @@ from mssante.cli.frame import (
     iso,
     listing,
     open_store,
+    pages,
     password_of_stdin,
     say,
     settings_of,
@@ -35,7 +36,7 @@ from mssante.cli.passwords import hash_of
 
 if TYPE_CHECKING:
     from mssante.cli.bal_entry import Entry
-    from mssante.store import Store, Tx
+    from mssante.store import Tx
     from mssante.store.accounts import Bal, NewBal
 
 app = typer.Typer(help="The professionals' mailboxes (bal).", no_args_is_help=True)
@@ -88,7 +89,7 @@ def create(
         entry = entry._replace(password=password_of_stdin())
     hashed = hash_of(settings, entry.address, entry.password)
     with open_store(settings) as store:
-        _open(store, [(entry, hashed)], der)
+        store.write_now(_open, [(entry, hashed)], der)
     say(f"{entry.address} {'prepared: mssante bal reopen opens it' if draft else 'opened'}")
 
 
@@ -103,24 +104,27 @@ def import_(
     Columns: address, type, rpps, adeli, finess, siret, responsable, nom, prenom, profession, liste_rouge, draft,
     password.
     """
-    from mssante.cli.bal_entry import read_file
-    from mssante.cli.csv_entries import open_all
+    from mssante.cli.bal_entry import COLUMNS, read_entry
+    from mssante.cli.csv_entries import Form, open_all
 
     settings = settings_of(context)
-    lines = read_file(file, settings.operator.domains)
-    open_all(settings, file, lines, _open, lambda entry: f"address: {entry.address} is taken", as_json=as_json)
+    form = Form(
+        columns=COLUMNS,
+        required=("address", "type"),
+        read=lambda fields: read_entry(fields, settings.operator.domains),
+        taken=lambda entry: f"address: {entry.address} is taken",
+        register=_open,
+    )
+    open_all(settings, file, form, as_json=as_json)
 
 
 @app.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """All professional mailboxes, closed ones too."""
-    from mssante.domain.bal import BalType
-    from mssante.store.accounts import list_bals
+    from mssante.store.accounts import bals_after
 
-    settings = settings_of(context)
-    with open_store(settings) as store:
-        bals = store.read_now(list_bals)
-    listing([_row(bal) for bal in bals if bal.type is not BalType.PAT], as_json)
+    with open_store(settings_of(context)) as store:
+        listing((_row(bal) for bal in pages(store, bals_after, lambda bal: bal.id)), as_json)
 
 
 @app.command()
@@ -223,16 +227,13 @@ for command in (delegate, password, certificate, load, fetch, export):
     app.command()(command)
 
 
-def _open(store: "Store", entries: Sequence[tuple["Entry", str | None]], der: bytes | None = None) -> None:
+def _open(tx: "Tx", entries: Sequence[tuple["Entry", str | None]], der: bytes | None = None) -> None:
     from mssante.services.bals import open_bals
     from mssante.services.credentials import bind_certificate
 
-    def opened(tx: "Tx") -> None:
-        open_bals(tx, [_new_bal(entry, hashed) for entry, hashed in entries], actor())
-        if der is not None:
-            bind_certificate(tx, entries[0][0].address, der, actor())
-
-    store.write_now(opened)
+    open_bals(tx, [_new_bal(entry, hashed) for entry, hashed in entries], actor())
+    if der is not None:
+        bind_certificate(tx, entries[0][0].address, der, actor())
 
 
 def _new_bal(entry: "Entry", password_hash: str | None) -> "NewBal":

@@ -50,6 +50,10 @@ def password(
     from mssante.services.credentials import allow_device
     from mssante.store.credentials import Kind
 
+    if list_ and (device or revoke or password_stdin):
+        raise Failure("--list shows the devices and changes nothing: give it alone", USAGE)
+    if revoke and password_stdin:
+        raise Failure("--revoke and --password-stdin: choose one", USAGE)
     settings, wanted = settings_of(context), address_of(address)
     if list_:
         _list(settings, wanted, Kind.DEVICE, as_json)
@@ -86,6 +90,8 @@ def certificate(
     from mssante.services.credentials import bind_certificate
     from mssante.store.credentials import Kind
 
+    if add is not None and revoke:
+        raise Failure("--add and --revoke: choose one", USAGE)
     settings, wanted = settings_of(context), address_of(address)
     if add is not None:
         change(settings, bind_certificate, wanted, der_of(add))

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mssante.store import Store
     from mssante.store.accounts import Bal
 
+_NOT_INTO = "nothing is brought into it"
+
 
 def load(
     context: typer.Context,
@@ -36,14 +38,14 @@ def load(
 ) -> None:
     """Bring an existing Maildir (with its subfolders) or mbox into the mailbox; loading it twice stores it twice."""
     from imap.mailbox_names import NameFault, decode
-    from mssante.services.bals import known_bal
+    from mssante.services.bals import living_bal
     from mssante.services.loading import ArchiveError, load_archive, read_archive
     from mssante.services.searching import reading_of
 
     settings, wanted = settings_of(context), address_of(address)
     reading = reading_of(settings.imap.search, pdf=settings.imap.search_pdf)
     with open_store(settings) as store:
-        bal = store.read_now(known_bal, wanted)
+        bal = store.read_now(living_bal, wanted, _NOT_INTO)
         try:
             _tell(load_archive(store, bal, read_archive(source, decode), actor(), reading))
         except (ArchiveError, NameFault) as fault:
@@ -65,7 +67,7 @@ def fetch(
     """Bring a mailbox over from another operator, by IMAP: folders, flags and dates. Run again, it brings what is
     new."""
     from imap.source import Source
-    from mssante.services.bals import known_bal
+    from mssante.services.bals import living_bal
     from mssante.services.loading import ArchiveError, OutOfReach, load_archive
     from mssante.services.searching import reading_of
     from tls.certificates import TlsError
@@ -78,7 +80,7 @@ def fetch(
         raise Failure("the password comes by --password-stdin, on the first line of stdin", USAGE)
     password = password_of_stdin()
     with open_store(settings) as store:
-        bal = store.read_now(known_bal, wanted)
+        bal = store.read_now(living_bal, wanted, _NOT_INTO)
         try:
             there = Source(host, port, https_client(roots))
             try:

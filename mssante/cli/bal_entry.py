@@ -4,10 +4,8 @@ What must always hold: `read_entry` finds every fault of one mailbox, not the fi
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
-from mssante.cli.csv_entries import read_entries
 from mssante.domain.address import Address, AddressError, parse_address
 from mssante.domain.bal import BalType, holder_faults
 from mssante.domain.identifiers import (
@@ -84,11 +82,6 @@ def read_holder(fields: Mapping[str, str], faults: list[str]) -> dict[str, str |
     """The identifiers and the responsable that the fields name, None where they name none."""
     holder = {name: _number(name, parse, fields, faults) for name, parse in _NUMBERS.items()}
     return {**holder, "responsable": _text("responsable", fields, faults) or None}
-
-
-def read_file(file: Path, domains: tuple[str, ...]) -> list[tuple[int, Entry]]:
-    """The mailboxes of a CSV file with their lines. Raises Failure with every fault."""
-    return read_entries(file, COLUMNS, ("address", "type"), lambda fields: read_entry(fields, domains))
 
 
 def _shown(text: str) -> str:

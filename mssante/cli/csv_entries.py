@@ -1,21 +1,28 @@
 """CSV files of things to open: mailboxes, citizens.
 
-What must always hold: every fault of a file is told, each with the number of its line, and entries are given only when
-there is none; the file is read line by line, what is kept is the entries.
+What must always hold: every fault of a file is told, each with the number of its line: what cannot be read, weak
+passwords, addresses that are taken or named twice; all its lines are opened, in one transaction, or none. The file is
+read twice, page by page: of a line no more is kept than a number for its address and the hash of its password.
 """
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TextIO, TypeVar
 
-from mssante.cli.frame import REFUSED, USAGE, Failure, details, open_store, say
+from mssante.cli.frame import USAGE, Failure, complain, details, open_store, say
 from mssante.cli.passwords import fault_of, hashes
 from mssante.domain.address import Address
 
 if TYPE_CHECKING:
     from mssante.config import Settings
-    from mssante.store import Store
+    from mssante.store import Store, Tx
+
+_PAGE = 1000
 
 
 class _ToOpen(Protocol):
@@ -27,86 +34,119 @@ class _ToOpen(Protocol):
 
 
 Entry = TypeVar("Entry", bound=_ToOpen)
+Lines = Iterator[tuple[int, dict[str, str] | str]]
 
 
-def open_all(
-    settings: "Settings",
-    file: Path,
-    entries: Sequence[tuple[int, Entry]],
-    register: "Callable[[Store, Sequence[tuple[Entry, str | None]]], object]",
-    taken: Callable[[Entry], str],
-    *,
-    as_json: bool,
-) -> None:
-    """Opens what a file describes and tells how many: `register` gets each entry with the hash of its password. Raises
-    Failure with every weak password and, in the words of `taken`, every address that has a mailbox, before the
-    passwords are hashed, which takes seconds."""
+@dataclass(frozen=True, slots=True)
+class Form(Generic[Entry]):
+    """What the files of one kind are. Their header names columns among `columns`, all those `required`; `read` gives a
+    record's entry, or what is wrong with it; `taken` says that its address has a mailbox; `register` opens entries,
+    each with the hash of its password."""
+
+    columns: Sequence[str]
+    required: Sequence[str]
+    read: Callable[[Mapping[str, str]], Entry | list[str]]
+    taken: Callable[[Entry], str]
+    register: "Callable[[Tx, Sequence[tuple[Entry, str | None]]], object]"
+
+
+def open_all(settings: "Settings", file: Path, form: Form[Entry], *, as_json: bool) -> None:
+    """Opens what a CSV file (UTF-8, comma or semicolon) describes and tells how many. Raises Failure."""
+    with _text(file) as text, open_store(settings) as store:
+        opened = _check(settings, store, file, text, form)
+        hashed: list[str | None] = []
+        for page in _pages(_entries(file, text, form)):
+            hashed += hashes(settings, [entry.password for entry in page])
+
+        def register(tx: "Tx") -> None:
+            waiting = iter(hashed)
+            for page in _pages(_entries(file, text, form)):
+                form.register(tx, list(zip(page, waiting, strict=False)))
+
+        store.write_now(register)
+    if as_json:
+        details({"opened": opened}, as_json)
+    else:
+        say(f"{opened} opened")
+
+
+def _check(settings: "Settings", store: "Store", file: Path, text: TextIO, form: Form[Entry]) -> int:
+    """The number of entries; tells every fault, and raises Failure when there was one."""
     from mssante.store.accounts import find_bals
 
-    with open_store(settings) as store:
-        known = store.read_now(find_bals, [entry.address for _, entry in entries])
-        faults = [
-            f"{file}:{line}: {fault}"
-            for line, entry in entries
-            for fault in (
-                fault_of(settings, entry.address, entry.password),
-                taken(entry) if str(entry.address) in known else None,
-            )
-            if fault
-        ]
-        if faults:
-            raise Failure([*faults, f"{file}: nothing was imported: correct these lines"])
-        hashed = hashes(settings, [entry.password for _, entry in entries])
-        register(store, [(entry, hash_) for (_, entry), hash_ in zip(entries, hashed, strict=True)])
-    if as_json:
-        details({"opened": len(entries)}, as_json)
-    else:
-        say(f"{len(entries)} opened")
-
-
-def read_entries(
-    file: Path,
-    known: Sequence[str],
-    required: Sequence[str],
-    read: Callable[[Mapping[str, str]], Entry | list[str]],
-) -> list[tuple[int, Entry]]:
-    """The entries of a CSV file (UTF-8, comma or semicolon) with their lines. Its header names columns among `known`,
-    all those `required`; `read` gives a record's entry, or what is wrong with it. Raises Failure with every fault."""
-    faults: list[str] = []
-    entries: list[tuple[int, Entry]] = []
-    seen: dict[Address, int] = {}
-    for line, fields in _lines(file, known, required):
-        entry = [fields] if isinstance(fields, str) else read(fields)
-        if isinstance(entry, list):
-            faults += [f"{file}:{line}: {fault}" for fault in entry]
-        elif entry.address in seen:
-            faults.append(f"{file}:{line}: address: {entry.address} is also on line {seen[entry.address]}")
-        else:
-            seen[entry.address] = line
-            entries.append((line, entry))
-    if faults:
-        raise Failure([*faults, f"{file}: nothing was imported: correct these lines"], REFUSED)
-    if not entries:
+    seen: dict[int, int] = {}
+    sound = True
+    for page in _pages(_lines(file, text, form)):
+        read = [(line, [fields] if isinstance(fields, str) else form.read(fields)) for line, fields in page]
+        known = store.read_now(find_bals, [entry.address for _, entry in read if not isinstance(entry, list)])
+        for line, entry in read:
+            if isinstance(entry, list):
+                faults: list[str | None] = [*entry]
+            else:
+                first = seen.setdefault(hash(entry.address), line)
+                faults = [
+                    fault_of(settings, entry.address, entry.password),
+                    form.taken(entry) if str(entry.address) in known else None,
+                    f"address: {entry.address} is also on line {first}" if first != line else None,
+                ]
+            for fault in filter(None, faults):
+                complain(f"{file}:{line}: {fault}")
+                sound = False
+    if not sound:
+        raise Failure(f"{file}: nothing was imported: correct these lines")
+    if not seen:
         raise Failure(f"{file}: has no line after its header", USAGE)
-    return entries
+    return len(seen)
 
 
-def _lines(file: Path, known: Sequence[str], required: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | str]]:
-    """(number of its first line, fields or what is wrong) of each record. Raises Failure for what is no such file."""
+def _entries(file: Path, text: TextIO, form: Form[Entry]) -> Iterator[Entry]:
+    for line, fields in _lines(file, text, form):
+        entry = fields if isinstance(fields, str) else form.read(fields)
+        if isinstance(entry, str | list):
+            raise Failure(f"{file}:{line}: was changed while it was read: nothing was imported")
+        yield entry
+
+
+_Item = TypeVar("_Item")
+
+
+def _pages(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    rest = iter(items)
+    while page := list(islice(rest, _PAGE)):
+        yield page
+
+
+@contextmanager
+def _text(file: Path) -> Iterator[TextIO]:
+    """The file as text that can be read again from its beginning, which a pipe cannot."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise Failure(f"{file}: is not UTF-8 text: save it as CSV UTF-8", USAGE) from None
+        opened = file.open(encoding="utf-8-sig", newline="")
     except OSError as error:
         raise Failure(f"{file}: {error.strerror}: name a CSV file", USAGE) from None
-    head = text.partition("\n")[0]
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=";" if ";" in head else ",", strict=True)
+    with opened:
+        try:
+            text = opened if opened.seekable() else io.StringIO(opened.read(), newline="")
+        except UnicodeDecodeError:
+            raise _no_text(file) from None
+        yield text
+
+
+def _no_text(file: Path) -> Failure:
+    return Failure(f"{file}: is not UTF-8 text: save it as CSV UTF-8", USAGE)
+
+
+def _lines(file: Path, text: TextIO, form: Form[Entry]) -> Lines:
+    """(number of its first line, fields or what is wrong) of each record. Raises Failure for what is no such file."""
     try:
+        text.seek(0)
+        delimiter = ";" if ";" in text.readline() else ","
+        text.seek(0)
+        reader = csv.reader(text, delimiter=delimiter, strict=True)
         columns = [name.strip().lower().replace("-", "_") for name in next(reader, [])]
-        unknown = [name for name in columns if name not in known]
-        missing = [name for name in required if name not in columns]
+        unknown = [name for name in columns if name not in form.columns]
+        missing = [name for name in form.required if name not in columns]
         if unknown or missing or len(set(columns)) < len(columns):
-            least = f"{', '.join(required[:-1])} and {required[-1]} at least: {', '.join(known)}"
+            least = f"{', '.join(form.required[:-1])} and {form.required[-1]} at least: {', '.join(form.columns)}"
             raise Failure(f"{file}:1: the header must name each column once, {least}", USAGE)
         start = reader.line_num + 1
         for row in reader:
@@ -114,5 +154,7 @@ def _lines(file: Path, known: Sequence[str], required: Sequence[str]) -> Iterato
                 fields = dict(zip(columns, row, strict=False))
                 yield start, fields if len(row) == len(columns) else f"{len(row)} fields under {len(columns)} columns"
             start = reader.line_num + 1
+    except UnicodeDecodeError:
+        raise _no_text(file) from None
     except csv.Error as error:
         raise Failure(f"{file}:{reader.line_num}: not CSV: {error}", USAGE) from None

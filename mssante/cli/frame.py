@@ -8,23 +8,24 @@ What must always hold:
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from mssante.config import Settings
     from mssante.domain.address import Address
-    from mssante.store import Store
+    from mssante.store import Conn, Store
 
 REFUSED, USAGE, UNREACHABLE = 1, 2, 3
 _PAGE = 1000
+Row = TypeVar("Row")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout instead of a table.")]
 Motif = Annotated[str, typer.Option("--motif", metavar="TEXT", help="Why, for the journal.")]
@@ -155,9 +156,22 @@ def _json(value: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
+def complain(line: str) -> None:
+    """One thing that is wrong, on stderr."""
+    print(f"mssante: {' '.join(line.split())}", file=sys.stderr)
+
+
 def show_json(value: Any) -> None:
     """One JSON value on stdout."""
     say(_json(value))
+
+
+def pages(store: "Store", page: "Callable[[Conn, int], Sequence[Row]]", last: Callable[[Row], int]) -> Iterator[Row]:
+    """All that `page` gives of the store, some at a time: each time what comes after the `last` one."""
+    found = store.read_now(page, 0)
+    while found:
+        yield from found
+        found = store.read_now(page, last(found[-1]))
 
 
 def listing(rows: Iterable[Mapping[str, Any]], as_json: bool) -> None:

@@ -16,19 +16,20 @@ from mssante.cli.frame import (
     iso,
     listing,
     open_store,
+    pages,
     password_of_stdin,
     say,
     settings_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from mssante.cli.patient_entry import Entry
     from mssante.config import Settings
     from mssante.domain.address import Address
     from mssante.domain.patient import Authority
-    from mssante.store import Conn, Store
+    from mssante.store import Conn, Tx
     from mssante.store.accounts import Bal
     from mssante.store.patients import Patient
 
@@ -74,7 +75,7 @@ def create(
     hashed = hash_of(settings, entry.address, entry.password)
     with open_store(settings) as store:
         try:
-            _register(store, [(entry, hashed)])
+            store.write_now(_register, [(entry, hashed)])
         except AlreadyExists:
             raise Failure("a mailbox for this INS exists already: see mssante patient show") from None
     say("the citizen's mailbox is opened")
@@ -90,22 +91,29 @@ def import_(
 
     Columns: ins, nom, prenoms, naissance, sexe, lieu, autorite, opposition (oui or non), notify, password.
     """
-    from mssante.cli.csv_entries import open_all, read_entries
+    from mssante.cli.csv_entries import Form, open_all
     from mssante.cli.patient_entry import COLUMNS, REQUIRED, read_patient
     from mssante.domain.clock import SystemClock
 
     settings = settings_of(context)
     domain, now_us = _domain(settings), SystemClock().now_us()
-    lines = read_entries(file, COLUMNS, REQUIRED, lambda fields: read_patient(fields, domain, now_us))
-    open_all(settings, file, lines, _register, lambda _: "ins: has a mailbox already", as_json=as_json)
+    form = Form(
+        columns=COLUMNS,
+        required=REQUIRED,
+        read=lambda fields: read_patient(fields, domain, now_us),
+        taken=lambda _: "ins: has a mailbox already",
+        register=_register,
+    )
+    open_all(settings, file, form, as_json=as_json)
 
 
 @app.command("list")
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """All citizens' mailboxes, closed ones too."""
-    settings = settings_of(context)
-    with open_store(settings) as store:
-        listing(map(_row, _all(store)), as_json)
+    from mssante.store.patients import patients
+
+    with open_store(settings_of(context)) as store:
+        listing(map(_row, pages(store, patients, lambda patient: patient.bal.id)), as_json)
 
 
 @app.command()
@@ -234,15 +242,6 @@ def _change(context: typer.Context, ins: str, change: "Callable[..., None]", *ar
         store.write_now(change, _address(settings, ins), *args)
 
 
-def _all(store: "Store") -> "Iterator[Patient]":
-    from mssante.store.patients import patients
-
-    page = store.read_now(patients)
-    while page:
-        yield from page
-        page = store.read_now(patients, page[-1].bal.id)
-
-
 def _everything(conn: "Conn", address: "Address") -> "tuple[Patient, list[tuple[str, int]], list[tuple[Bal, int]]]":
     from mssante.services.patients import known_patient
     from mssante.store import patients
@@ -251,12 +250,12 @@ def _everything(conn: "Conn", address: "Address") -> "tuple[Patient, list[tuple[
     return found, patients.earlier(conn, found.bal.id), patients.parents(conn, found.bal.id)
 
 
-def _register(store: "Store", entries: "Sequence[tuple[Entry, str | None]]") -> None:
+def _register(tx: "Tx", entries: "Sequence[tuple[Entry, str | None]]") -> None:
     from mssante.services import patients
     from mssante.store.patients import NewPatient
 
     new = [NewPatient(entry.address, entry.identity, hashed, entry.standing) for entry, hashed in entries]
-    store.write_now(patients.register, new, actor())
+    patients.register(tx, new, actor())
 
 
 def _domain(settings: "Settings") -> str:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +15,7 @@ from mssante.cli.frame import (
     iso,
     listing,
     open_store,
+    pages,
     say,
     settings_of,
     show_json,
@@ -41,14 +41,9 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
     """What waits to be delivered, one line a recipient."""
     from mssante.store.queue import listing as unfinished
 
-    settings = settings_of(context)
-    rows: list[dict[str, Any]] = []
-    last = 0
-    with open_store(settings) as store:
-        while page := store.read_now(partial(unfinished, after_id=last)):
-            last = page[-1].id
-            rows += map(_row, page)
-    listing(rows, as_json)
+    with open_store(settings_of(context)) as store:
+        found = pages(store, lambda conn, last: unfinished(conn, after_id=last), lambda item: item.id)
+        listing(map(_row, found), as_json)
 
 
 @app.command()

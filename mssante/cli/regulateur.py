@@ -1,7 +1,7 @@
 """`mssante regulateur`: abuse is looked at, accounts are closed and reopened, exceptions given."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from mssante.cli.frame import (
     iso,
     listing,
     open_store,
+    pages,
     say,
     settings_of,
 )
@@ -156,24 +157,21 @@ def journal(context: typer.Context, as_json: Json = False) -> None:
     from mssante.services.bals import acts_as_regulator
     from mssante.store.journal import entries
 
-    rows: list[dict[str, Any]] = []
-    last = 0
     with open_store(settings_of(context)) as store:
-        while page := store.read_now(partial(entries, after_seq=last)):
-            last = page[-1].seq
-            rows += [
-                {
-                    "at": iso(entry.at_us),
-                    "action": entry.action,
-                    "account": entry.object,
-                    "motif": entry.detail.get("motif", ""),
-                    "actor": entry.actor,
-                    "seq": entry.seq,
-                }
-                for entry in page
-                if acts_as_regulator(entry)
-            ]
-    listing(rows, as_json)
+        every = pages(store, lambda conn, last: entries(conn, after_seq=last), lambda entry: entry.seq)
+        acts = (
+            {
+                "at": iso(entry.at_us),
+                "action": entry.action,
+                "account": entry.object,
+                "motif": entry.detail.get("motif", ""),
+                "actor": entry.actor,
+                "seq": entry.seq,
+            }
+            for entry in every
+            if acts_as_regulator(entry)
+        )
+        listing(acts, as_json)
 
 
 def _actor(author: str) -> str:

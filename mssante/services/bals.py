@@ -17,6 +17,7 @@ from mssante.domain.rights import letters_of
 from mssante.services.shared import show
 from mssante.store import Conn, NotFound, StoreError, Tx, accounts, mail
 from mssante.store.accounts import Bal, Delegation, NewBal
+from mssante.store.engines import keys_of
 from mssante.store.folders import folders
 from mssante.store.journal import JournalEntry
 
@@ -48,9 +49,8 @@ def open_postmaster(tx: Tx, address: Address) -> Bal | None:
 def identify(tx: Tx, address: Address, holder: Mapping[str, str], actor: str) -> None:
     """Completes what the bal is known by (rpps, adeli, finess, siret, responsable): an ADELI that turns into an RPPS, a
     structure whose responsable changed. Raises NotFound, NotAllowed."""
-    bal = _professional(tx.conn, address)
-    if bal.state is BalState.CLOSED:
-        raise NotAllowed(f"{address} is closed: it stays known as it was")
+    _professional(tx.conn, address)
+    bal = living_bal(tx.conn, address, "it stays known as it was")
     before = {name: getattr(bal, name) for name in HOLDER}
     if faults := list(holder_faults(bal.type, {**before, **holder}, before)):
         raise NotAllowed("; ".join(faults))
@@ -129,9 +129,7 @@ def acts_as_regulator(entry: JournalEntry) -> bool:
 
 def change_password(tx: Tx, address: Address, password_hash: str, actor: str) -> None:
     """Raises NotFound, NotAllowed (closed)."""
-    bal = known_bal(tx.conn, address)
-    if bal.state is BalState.CLOSED:
-        raise NotAllowed(f"{tx.trace_name(str(address))} is closed: it has no password any more")
+    bal = living_bal(tx.conn, address, "it has no password any more")
     accounts.set_password_hash(tx, bal.id, password_hash)
     tx.journal("bal.password", actor=actor, object=str(address))
 
@@ -148,9 +146,7 @@ def give_right(tx: Tx, address: Address, to: str, right: str, actor: str) -> Non
 
     Raises NotFound (the bal, or that of ``to``), NotAllowed (one is closed, or a citizen's; ``to`` is its holder).
     """
-    bal = known_bal(tx.conn, address)
-    if bal.state is BalState.CLOSED:
-        raise NotAllowed(f"{tx.trace_name(str(address))} is closed: nobody may do anything on it")
+    bal = living_bal(tx.conn, address, "nobody may do anything on it")
     if bal.type is BalType.PAT:
         raise NotAllowed(f"{tx.trace_name(str(address))} is a citizen's mailbox: it is his alone")
     if to == bal.address or (to == bal.rpps and bal.type is BalType.PER):
@@ -177,6 +173,14 @@ def known_bal(conn: Conn, address: Address) -> Bal:
     bal = accounts.find_bal(conn, address)
     if bal is None:
         raise NotFound(f"no such mailbox: {address}")
+    return bal
+
+
+def living_bal(conn: Conn, address: Address, otherwise: str) -> Bal:
+    """The bal, which is not closed. Raises NotFound, NotAllowed (closed: what that means, in the words `otherwise`)."""
+    bal = known_bal(conn, address)
+    if bal.state is BalState.CLOSED:
+        raise NotAllowed(f"{keys_of(conn).trace_name(bal.address)} is closed: {otherwise}")
     return bal
 
 

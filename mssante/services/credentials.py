@@ -7,11 +7,10 @@ holds no secret; what is revoked ends the sessions that it opened (`mssante.serv
 from typing import Final
 
 from mssante.domain.address import Address
-from mssante.domain.bal import BalState, BalType
+from mssante.domain.bal import BalType
 from mssante.services.accounts import mark_of
-from mssante.services.bals import NotAllowed, known_bal
+from mssante.services.bals import NotAllowed, known_bal, living_bal
 from mssante.store import Conn, NotFound, Tx, credentials
-from mssante.store.accounts import Bal
 from mssante.store.credentials import Credential, Kind
 from tls.certificates import organisation_dn
 
@@ -21,7 +20,7 @@ MOST_DEVICES: Final = 20
 
 def allow_device(tx: Tx, address: Address, name: str, password: str, password_hash: str, actor: str) -> None:
     """A device may sign in with a password of its own. Raises NotFound, NotAllowed, AlreadyExists."""
-    bal = _open(tx.conn, address)
+    bal = living_bal(tx.conn, address, "nobody signs in there any more")
     if sum(one.kind is Kind.DEVICE for one in credentials.credentials(tx.conn, bal.id)) >= MOST_DEVICES:
         raise NotAllowed(f"the mailbox has {MOST_DEVICES} devices: revoke those that are no longer in use")
     mark = tx.keys.mark(bal.id, password)
@@ -34,7 +33,7 @@ def bind_certificate(tx: Tx, address: Address, der: bytes, actor: str) -> str:
 
     Raises NotFound, NotAllowed (not an APP; not a certificate of ORG AUTH_CLI), AlreadyExists.
     """
-    bal = _open(tx.conn, address)
+    bal = living_bal(tx.conn, address, "nobody signs in there any more")
     if bal.type is not BalType.APP:
         raise NotAllowed(f"{address} is of type {bal.type}: certificates open mailboxes of type APP")
     dn = organisation_dn(der)
@@ -58,10 +57,3 @@ def revoke(tx: Tx, address: Address, kind: Kind, name: str, actor: str) -> None:
 def openings(conn: Conn, address: Address) -> list[Credential]:
     """What opens the bal beside its password. Raises NotFound."""
     return credentials.credentials(conn, known_bal(conn, address).id)
-
-
-def _open(conn: Conn, address: Address) -> Bal:
-    bal = known_bal(conn, address)
-    if bal.state is BalState.CLOSED:
-        raise NotAllowed("the mailbox is closed: nobody signs in there any more")
-    return bal

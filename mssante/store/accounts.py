@@ -102,6 +102,11 @@ _BY_MATRICULE = Prepared(
     .where(matricule.c.locator.in_(bindparam("locators", expanding=True)))
 )
 _BY_ID = Prepared(_BAL.where(bal.c.id == bindparam("id")))
+_PAGE = Prepared(
+    _BAL.where(bal.c.id > bindparam("after"), bal.c.type != bindparam("citizen", type_=bal.c.type.type))
+    .order_by(bal.c.id)
+    .limit(1000)
+)
 _HOLDER = bal.alias("holder")
 _HIS_RPPS = case((_HOLDER.c.type == BalType.PER.value, _HOLDER.c.rpps))
 """That of who answers for a structure opens nothing to those who sign in as the structure."""
@@ -185,6 +190,12 @@ def get_bal(conn: Connection, bal_id: int) -> Bal | None:
 def list_bals(conn: Connection, type: BalType | None = None) -> list[Bal]:
     """All bals, tombstones too, in the order of their opening; of one type when asked."""
     return bals_where(conn, literal(True) if type is None else bal.c.type == str(type))
+
+
+def bals_after(conn: Connection, after_id: int = 0) -> list[Bal]:
+    """The bals of professionals, tombstones too, in the order of their opening: a page of those with a greater id."""
+    keys = keys_of(conn)
+    return [bal_of(keys, row) for row in _PAGE.rows(conn, {"after": after_id, "citizen": BalType.PAT.value})]
 
 
 def bals_of(conn: Connection, who: Rpps | Adeli) -> list[Bal]:

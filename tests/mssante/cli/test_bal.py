@@ -1,5 +1,7 @@
 """`mssante bal`: the life of a mailbox from the command line."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -248,6 +250,51 @@ def test_import_names_the_lines_of_taken_addresses(operator: Operator, store: St
     assert len(store.read_now(list_bals)) == 1
 
 
+def test_import_names_every_fault_at_once(operator: Operator, store: Store, tmp_path: Path) -> None:
+    """What cannot be read, weak passwords, addresses that are taken and named twice, over more than one page."""
+    config = operator.directory / "mssante.toml"
+    config.write_text(config.read_text().replace("\nmin_length = 0\n", "\n#min_length = 8\n"))
+    operator.bal("taken")
+    good = [f"x{number}@cabinet.test,PER,\n" for number in range(1100)]
+    file = csv(
+        tmp_path,
+        "address,type,password\n"
+        + "w@cabinet.test,PER,court\n"
+        + "".join(good)  # 2
+        + "taken@cabinet.test,PER,court\n"
+        + "x0@cabinet.test,PER,un bon secret\n"
+        + "nowhere,PER,\n",  # 1103 to 1105
+    )
+    ended = operator("bal", "import", file)
+    assert ended.code == 1
+    told = [line.removeprefix(f"mssante: {file}:") for line in ended.lines]
+    assert [line.split(":")[0] for line in told[:-1]] == ["2", "1103", "1103", "1104", "1105"]
+    for line, says in zip(told, ("too short", "too short", "is taken", "also on line 3", "nowhere"), strict=False):
+        assert says in line
+    assert "nothing was imported" in told[-1]
+    assert len(store.read_now(list_bals)) == 1
+
+
+def test_import_from_a_pipe(operator: Operator, store: Store, tmp_path: Path) -> None:
+    file = csv(tmp_path, "address,type,password\na@cabinet.test,PER,un secret\nb@cabinet.test,PER,\n")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["/bin/cp", file, str(pipe)]):
+        assert operator("bal", "import", str(pipe)).out == "2 opened\n"
+    bals = {bal.address: bal.password_hash for bal in store.read_now(list_bals)}
+    assert (bals["a@cabinet.test"] or "").startswith("$argon2id$") and bals["b@cabinet.test"] is None
+
+
+def test_import_and_list_more_than_a_page(operator: Operator, tmp_path: Path) -> None:
+    lines = [f"x{number}@cabinet.test,PER,{'un secret' if number in (3, 2300) else ''}\n" for number in range(2301)]
+    assert operator("bal", "import", csv(tmp_path, "address,type,password\n" + "".join(lines))).out == "2301 opened\n"
+    assert operator("patient", "create", INS, *TRAITS).code == 0
+    listed = operator("bal", "list", "--json").json
+    assert [bal["address"] for bal in listed] == [f"x{number}@cabinet.test" for number in range(2301)]
+    assert len(operator("bal", "list").out.splitlines()) == 2302
+    assert len(operator("regulateur", "journal", "--json").json) == 0
+
+
 def test_import_shows_control_characters_escaped(operator: Operator, tmp_path: Path) -> None:
     """What a file says must not reach the terminal as it is."""
     file = csv(tmp_path, "address,type\na\x1b[2J@cabinet.test,PER\nb@cabinet.test,\x1b]0;x\x07\n")
@@ -379,6 +426,13 @@ def test_a_device_has_a_password_of_its_own_shown_once(operator: Operator, store
     assert operator("bal", "password", address, "--device", "poste", "--revoke").code == 0
     assert operator("bal", "password", address, "--device", "poste", "--revoke").code == 1
     assert operator("bal", "password", address, "--revoke").code == 2
+    for confused in (
+        ("--list", "--revoke"),
+        ("--list", "--device", "téléphone", "--revoke"),
+        ("--list", "--password-stdin"),
+        ("--device", "téléphone", "--revoke", "--password-stdin"),
+    ):
+        assert operator("bal", "password", address, *confused, given="un secret").code == 2
     shown = operator("bal", "show", address, "--json")
     assert shown.json["opened_by"] == [{"kind": "device", "name": "téléphone"}]
     told = listed.out + shown.out + str(store.read_now(entries))
@@ -399,5 +453,6 @@ def test_a_certificate_of_an_organisation_opens_an_app_only(operator: Operator, 
     assert operator("bal", "certificate", "labo@cabinet.test", "--add", org).code == 1
     (row,) = operator("bal", "certificate", "labo@cabinet.test", "--json").json
     assert "CN=logiciel.test" in row["name"]
+    assert operator("bal", "certificate", "labo@cabinet.test", "--add", org, "--revoke", row["name"]).code == 2
     assert operator("bal", "certificate", "labo@cabinet.test", "--revoke", row["name"]).code == 0
     assert operator("bal", "certificate", "labo@cabinet.test", "--json").json == []

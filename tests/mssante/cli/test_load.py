@@ -41,6 +41,17 @@ def held(operator: Operator) -> dict[str, list[tuple[bytes, int, int]]]:
         return found
 
 
+def test_nothing_is_brought_into_a_closed_mailbox(operator: Operator, tmp_path: Path) -> None:
+    open_bal(operator)
+    operator("bal", "close", ADDRESS, "--motif", "départ")
+    mbox = tmp_path / "vieux.mbox"
+    mbox.write_bytes(b"From x Mon Nov  3 09:00:00 2025\nSubject: un\n\nlu\n")
+    fetch = ("fetch", ADDRESS, "--from", "imaps://anne@127.0.0.1:1", "--password-stdin")
+    for arguments in (("load", ADDRESS, "--from", str(mbox)), fetch):
+        ended = operator("bal", *arguments, given="secret")
+        assert (ended.code, ended.lines) == (1, [f"mssante: {ADDRESS} is closed: nothing is brought into it"])
+
+
 def test_a_maildir_with_its_subfolders(operator: Operator, tmp_path: Path) -> None:
     open_bal(operator)
     maildir = tmp_path / "Maildir"
