@@ -83,6 +83,8 @@ class _Document:
 
     said: dict[str, Any] = field(default_factory=dict)
     asked_us: int = -_DOCUMENT_US
+    rests_until_us: int = 0
+    """It was asked for in vain: until then it is not asked for again, however many tokens come."""
 
     def older(self, age_us: int, now_us: int) -> bool:
         return now_us - self.asked_us >= age_us
@@ -179,23 +181,28 @@ class ProSanteConnect:
             raise _Refused(f"SubjectNameID is {fault}") from None
 
     async def _endpoint(self, name: str, now_us: int) -> str:
-        async with self._asking:
-            if self._discovered.older(_DOCUMENT_US, now_us):
-                said = await self._json("GET", self.issuer.document)
-                if said.get("issuer") != self.issuer.issuer:
-                    raise _Unavailable("the discovery document is another issuer's")
-                self._discovered = _Document(said, now_us)
-        url = self._discovered.said.get(name)
+        url = (await self._published(self._discovered, self.issuer.document, now_us)).get(name)
         if not isinstance(url, str) or url_fault(url):
             raise _Unavailable(f"the discovery document has no usable {name}")
         return url
 
     async def _published_keys(self, now_us: int, age_us: int = _DOCUMENT_US) -> Mapping[str, Any]:
-        url = await self._endpoint("jwks_uri", now_us)
+        return await self._published(self._keys, await self._endpoint("jwks_uri", now_us), now_us, age_us)
+
+    async def _published(
+        self, document: _Document, url: str, now_us: int, age_us: int = _DOCUMENT_US
+    ) -> Mapping[str, Any]:
+        """What the document says, asked for again when it is as old as that."""
         async with self._asking:
-            if self._keys.older(age_us, now_us):
-                self._keys = _Document(await self._json("GET", url), now_us)
-        return self._keys.said
+            if document.older(age_us, now_us):
+                if now_us < document.rests_until_us:
+                    raise _Unavailable(f"{url} was of no use a moment ago")
+                document.rests_until_us = now_us + _REST_US
+                said = await self._json("GET", url)
+                if document is self._discovered and said.get("issuer") != self.issuer.issuer:
+                    raise _Unavailable("the discovery document is another issuer's")
+                document.said, document.asked_us, document.rests_until_us = said, now_us, 0
+        return document.said
 
     async def _json(self, method: str, url: str, **said: Any) -> dict[str, Any]:
         async with self._http.stream(method, url, **said) as answer:

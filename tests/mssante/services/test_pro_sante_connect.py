@@ -190,8 +190,14 @@ async def test_an_issuer_that_answers_nonsense(
     verdict = await connect.identify(fake.token(NATIONAL), NOW_US)
     assert isinstance(verdict, Defer)
     assert verdict.rule is Rule.AUTH_UNAVAILABLE
+    # What it publishes is asked for again after a moment, not for each token; what it says of one token is of that one.
+    asked = [one for one in fake.asked if not one.endswith("/introspect")]
+    assert isinstance(await connect.identify(fake.token(NATIONAL, jti="2"), NOW_US + 1), Defer)
+    assert [one for one in fake.asked if not one.endswith("/introspect")] == asked
     fake.answers.clear()
-    assert await connect.identify(fake.token(NATIONAL), NOW_US) == Rpps(RPPS)
+    if path != DISCOVERY and connect.issuer.client_id:
+        assert await connect.identify(fake.token(NATIONAL, jti="3"), NOW_US + 2) == Rpps(RPPS)
+    assert await connect.identify(fake.token(NATIONAL, jti="4"), NOW_US + 5 * SECOND) == Rpps(RPPS)
 
 
 async def test_an_issuer_that_is_away_is_left_alone_for_a_moment(
