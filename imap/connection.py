@@ -36,6 +36,10 @@ _FAREWELL_SECONDS = 0.8
 _SHUTDOWN_SECONDS = 5.0
 """How long a client that stopped reading may keep a closed connection from ending."""
 
+_TURN_AWAY_SECONDS = 5.0
+"""How long a client that is not served may take to hear why."""
+_TOO_MANY = b"* BYE [UNAVAILABLE] Trop de connexions, reessayez plus tard\r\n"
+
 Promised = TypeVar("Promised")
 
 _log = structlog.get_logger("imap")
@@ -95,14 +99,17 @@ class Connection(asyncio.Protocol):
         self.peer = str(peer[0]) if peer else ""
         self.client = Client(self.peer, "write")
         self.deadline = self._loop.time() + self._server.settings.login_seconds
-        if not self._server.admit(self):
-            if not self._implicit:
-                self._transport.write(b"* BYE [UNAVAILABLE] Trop de connexions, reessayez plus tard\r\n")
-            self._transport.close()
-            return
         if self._implicit:
             self._transport.pause_reading()
-        self._task = self._loop.create_task(self._serve())
+        if self._server.admit(self):
+            self._task = self._loop.create_task(self._serve())
+        elif not self._implicit:
+            self._transport.write(_TOO_MANY)
+            self._transport.close()
+        elif self._server.may_tell():
+            self._task = self._loop.create_task(self._turn_away())
+        else:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self.framer.feed(data)
@@ -267,6 +274,20 @@ class Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=self._server.settings.window_octets)
 
     # -- the task
+
+    async def _turn_away(self) -> None:
+        """Say why over TLS, which is all that the client understands."""
+        try:
+            async with asyncio.timeout(_TURN_AWAY_SECONDS):
+                await self.secure()
+                self.write(_TOO_MANY)
+                await self.flush()
+        except (ConnectionError, ssl.SSLError, TimeoutError) as error:
+            _log.debug("connection ended", peer=self.peer, error=type(error).__name__)
+        finally:
+            self._server.told()
+            if self._transport is not None:
+                self._transport.close()
 
     async def _serve(self) -> None:
         session = Session(self._server, self)

@@ -7,9 +7,11 @@ client, and no network address, holds more connections than the settings allow; 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
@@ -22,6 +24,15 @@ from mssante.services.accounts import Accounts
 from mssante.services.mailboxes import Mailboxes
 
 _SWEEP_SECONDS = 5.0
+_MOST_TOLD: Final = 20
+"""Connections over the limit that are told so at once, where that takes a TLS handshake; others are cut."""
+_KEEP_ALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 300),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 5),
+)
+"""A client that is gone without a word holds a connection for ten minutes, not until the autologout."""
 
 _log = structlog.get_logger("imap")
 
@@ -43,6 +54,7 @@ class ImapServer:
         self._listeners: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
         self._per_ip: Counter[str] = Counter()
+        self._telling = 0
         self._sweeper: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Event | None = None
 
@@ -56,6 +68,9 @@ class ImapServer:
         listener = await loop.create_server(
             lambda: Connection(self, implicit_tls=implicit_tls), host, port, backlog=1024, reuse_address=True
         )
+        for accepting in listener.sockets:  # what they accept inherits it
+            for level, option, value in _KEEP_ALIVE:
+                accepting.setsockopt(level, option, value)
         self._listeners.append(listener)
         if self._sweeper is None:
             self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
@@ -86,6 +101,16 @@ class ImapServer:
         self._connections.add(connection)
         self._per_ip[connection.peer] += 1
         return True
+
+    def may_tell(self) -> bool:
+        """Whether one more client that was not admitted may hear why over TLS; `told` ends that."""
+        if self._telling >= _MOST_TOLD:
+            return False
+        self._telling += 1
+        return True
+
+    def told(self) -> None:
+        self._telling -= 1
 
     def forget(self, connection: Connection) -> None:
         if connection in self._connections:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import re
 import socket
 import ssl
@@ -159,10 +160,36 @@ class TestLimits:
         assert (await third.line()).startswith(b"* BYE ")
         assert await third.line() == b""
         await third.close()
+        third = await Line.connect(operator.tls, operator.pki.client())
+        assert (await third.line()).startswith(b"* BYE [UNAVAILABLE] ")
+        assert await third.line() == b""
+        await third.close()
         await last.command("LOGOUT")
         await last.close()
         await _settled(lambda: operator.server.connections == 1)
         await connect()
+
+    async def test_no_more_than_some_are_told_over_tls_that_there_are_too_many(
+        self, operator: Operator, connect: Connect
+    ) -> None:
+        await connect()
+        await connect()
+        silent = [await asyncio.open_connection("127.0.0.1", operator.tls) for _ in range(20)]
+        await _settled(lambda: operator.server._telling == 20)
+        reader, writer = await asyncio.open_connection("127.0.0.1", operator.tls)
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        for _, waiting in [*silent, (reader, writer)]:
+            waiting.close()
+        await _settled(lambda: operator.server._telling == 0)
+
+    async def test_a_client_that_is_gone_without_a_word_is_noticed(self, operator: Operator, connect: Connect) -> None:
+        await connect()
+        [connection] = operator.server._connections
+        assert connection._transport is not None
+        accepted = connection._transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 300
 
     async def test_failed_logins(self, connect: Connect) -> None:
         line = await connect()
