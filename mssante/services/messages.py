@@ -99,12 +99,14 @@ class Messages:
         known = self._known
         if header:
             message_ids = message_ids[: self._take_headers(message_ids)]
-        missing = [
-            uid
-            for uid, message_id in zip(uids, message_ids, strict=False)
-            if (message := known.get(message_id)) is None or (header and message.header is None)
-        ]
         found: dict[int, Message] = {}
+        missing = []
+        for uid, message_id in zip(uids, message_ids, strict=False):
+            message = known.get(message_id)
+            if message is None or (header and message.header is None):
+                missing.append(uid)
+            else:
+                found[message_id] = message
         if missing:
             last, read = await self._store.read(self._rows, folder_id, missing, header, room)
             if last is not None:
@@ -113,7 +115,7 @@ class Messages:
                 found[message.id] = message
                 if remember:
                     self._remember(message)
-        messages = [found.get(message_id) or known.get(message_id) for message_id in message_ids]
+        messages = [found.get(message_id) for message_id in message_ids]
         contents = await self._contents([message for message in messages if message is not None]) if content else {}
         return [
             None if message is None else Loaded(message, contents.get(message.id), uid, folder_id, self)

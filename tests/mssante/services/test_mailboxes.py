@@ -216,6 +216,18 @@ async def test_a_message_erased_while_it_is_read_is_refused(account: Account, ar
     assert refused.value.cause is Cause.EXPUNGED
 
 
+async def test_what_is_remembered_without_its_header_is_gone_when_it_was_erased(
+    account: Account, store: Store, arrive: Callable[[bytes], None]
+) -> None:
+    arrive(b"Subject: grand\r\n\r\n" + b"x" * 300_000)
+    folder, listing = await selected(account)
+    read = messages.Messages(store)
+    assert await read.load(folder.id, [1], listing.message_ids) != [None]
+    await account.store_flags(folder.id, [1], "+", DELETED)
+    await account.expunge(folder.id, [1])
+    assert [batch async for batch in read.each(folder.id, listing, [0], header=True)] == [[(0, None)]]
+
+
 async def test_an_append_given_up_leaves_nothing(account: Account, store: Store) -> None:
     append = await account.append("INBOX")
     for whole in (True, False):
