@@ -1,8 +1,9 @@
 """Bals, their holders and delegations; citizens have theirs too (`patients`).
 
 Always true here: an address is given once for ever (a closed bal's row is the tombstone that keeps it); a bal is born
-with its folders; a patient's address and identity are sealed, the row is found by a keyed hash; each change hints
-"bal" (its id) and "accounts" after the commit. Passwords come as argon2 hashes, never in clear.
+with its folders; a patient's address and identity are sealed, the row is found by a keyed hash; each change hints "bal"
+(its id; of a bal just born nobody knows one) and "accounts" after the commit. Passwords come as argon2 hashes, never in
+clear.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ from mssante.store.engines import keys_of
 from mssante.store.errors import AlreadyExists, NotFound
 from mssante.store.folders import first_folders
 from mssante.store.keys import Keys
-from mssante.store.prepared import Prepared, chunks
+from mssante.store.prepared import Prepared, chunks, put
 from mssante.store.schema import annotation, bal, credential, delegation, folder, matricule, subscription
 from mssante.store.writer import Tx
 
@@ -141,8 +142,6 @@ def create_bals(tx: Tx, new: Sequence[NewBal]) -> list[int]:
     except IntegrityError as error:
         raise AlreadyExists("an address was taken a moment ago") from error
     tx.conn.execute(insert(folder).inline(), [row for id_ in ids for row in first_folders(id_, tx.now_us)[0]])
-    for id_ in ids:
-        tx.hint("bal", id_)
     tx.hint("accounts")
     return ids
 
@@ -246,25 +245,24 @@ def entomb(tx: Tx, bal_id: int) -> None:
 def _change(tx: Tx, bal_id: int, **values: object) -> None:
     if tx.conn.execute(update(bal).where(bal.c.id == bal_id).values(values)).rowcount != 1:
         raise NotFound(f"no bal {bal_id}")
+    _tell(tx, bal_id)
+
+
+def _tell(tx: Tx, bal_id: int) -> None:
     tx.hint("bal", bal_id)
     tx.hint("accounts")
 
 
 def delegate(tx: Tx, bal_id: int, to: str, right: str) -> None:
     """Gives `to` (an address or an RPPS) the right; giving it twice is giving it once."""
-    withdraw(tx, bal_id, to, right)
-    tx.conn.execute(insert(delegation), {"bal_id": bal_id, "delegate": to, "right": right, "since_us": tx.now_us})
+    put(tx.conn, delegation, {"bal_id": bal_id, "delegate": to, "right": right, "since_us": tx.now_us})
+    _tell(tx, bal_id)
 
 
 def withdraw(tx: Tx, bal_id: int, to: str, right: str) -> None:
     """Takes the right back, if it was given."""
-    tx.conn.execute(
-        delete(delegation).where(
-            delegation.c.bal_id == bal_id, delegation.c.delegate == to, delegation.c.right == right
-        )
-    )
-    tx.hint("bal", bal_id)
-    tx.hint("accounts")
+    tx.conn.execute(delete(delegation).filter_by(bal_id=bal_id, delegate=to, right=right))
+    _tell(tx, bal_id)
 
 
 def delegations(conn: Connection, bal_id: int) -> list[Delegation]:

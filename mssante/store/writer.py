@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 GROUP = 256
 POLL_SECONDS = 0.2
 ATTEMPTS = 5
+JOURNAL_AT_ONCE = 5000
+"""Entries that a transaction keeps for its end, where the journal's head is locked least: large imports have more."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +62,9 @@ class Tx:
         """Adds an entry to the journal. A patient's address among the values is replaced by its trace name."""
         name = self.trace_name
         self._rows.append(journal.row_of(self.now_us, action, name(actor), name(object), self.keys.traceable(detail)))
+        if len(self._rows) == JOURNAL_AT_ONCE:
+            journal.append(self.conn, self._rows)
+            self._rows.clear()
 
     def trace_name(self, address: str) -> str:
         """What logs and journal may show of the address."""

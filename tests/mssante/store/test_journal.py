@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, literal, select, update
 from mssante.store import Store, Tx
 from mssante.store.journal import FIRST, append, chained, entries, prune, row_of, verify_chain
 from mssante.store.schema import journal, journal_head
+from mssante.store.writer import JOURNAL_AT_ONCE
 from tests.mssante.store.made import DOCTOR, MATRICULE, PATIENT, open_store
 from tests.support.clock import FakeClock
 
@@ -203,3 +204,19 @@ def test_a_part_is_followed_from_the_hash_before_it(store: Store, clock: FakeClo
     store.write_now(_prune, began_us + 2 * day_us)
     assert store.read_now(lambda conn: list(chained(conn, 0, clock.now_us()))) == every[2:]
     assert store.read_now(lambda conn: list(chained(conn, 0, 1))) == []
+
+
+def test_a_transaction_with_more_entries_than_it_keeps_is_one_all_the_same(store: Store) -> None:
+    def many(tx: Tx, fails: bool) -> None:
+        for number in range(2 * JOURNAL_AT_ONCE + 1):
+            note(tx, "bal.opened", f"b{number}")
+        if fails:
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        store.write_now(many, True)
+    store.write_now(note, "message.accepted", "m")
+    store.write_now(many, False)
+    assert store.read_now(verify_chain) is None
+    last = store.read_now(lambda conn: entries(conn, after_seq=2 * JOURNAL_AT_ONCE, limit=10))
+    assert [one.object for one in last] == [f"b{2 * JOURNAL_AT_ONCE - 1}", f"b{2 * JOURNAL_AT_ONCE}"]
