@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from annuaire.fiche import TYPES, Fiche, Personne, Profession, Structure
-from annuaire.source import Entry, Extraction, Fault, SourceError, Unchanged
+from annuaire.source import Entry, Extraction, SourceError, Unchanged
 from mssante.domain.address import AddressError, parse_address
+from mssante.domain.annuaire import Fault
 
 COLUMNS: Final[tuple[str, ...]] = (
     "Type de BAL",

@@ -22,7 +22,8 @@ import httpx2
 
 from annuaire.fiche import Fiche
 from annuaire.fields import fiche_of
-from annuaire.source import Entry, Fault, Fhir, SourceError, secret_of
+from annuaire.source import Entry, Fhir, SourceError, secret_of
+from mssante.domain.annuaire import Fault
 
 RESOURCES: Final = ("Practitioner", "PractitionerRole", "Organization")
 METADATA: Final = "https://interop.esante.gouv.fr/ig/fhir/annuaire/StructureDefinition/as-ext-mailbox-mss-metadata"

@@ -115,14 +115,14 @@ class Fiche(msgspec.Struct, frozen=True, array_like=True):
         profession = self.profession
         parts = [str(self.address), self.service, profession.libelle, profession.savoir_faire_libelle]
         if self.personne:
-            parts += [self.personne.number, self.personne.nom, self.personne.prenom]
+            names = self.personne.nom, self.personne.prenom
             # People write LE GOFF and Legoff, Jean-Marc and Jeanmarc.
-            parts += ["".join(words_of(self.personne.nom)), "".join(words_of(self.personne.prenom))]
+            parts += [self.personne.number, *names, *("".join(words_of(name)) for name in names if not name.isalpha())]
         if self.structure:
             structure = self.structure
             parts += [structure.number, structure.raison_sociale, structure.enseigne, *structure.adresse]
             parts += [structure.code_postal, structure.departement]
-        return list(dict.fromkeys(word for part in parts if part for word in words_of(part)))
+        return list(dict.fromkeys(words_of(*parts)))
 
 
 def merged(fiches: Iterable[Fiche]) -> list[Fiche]:
@@ -138,4 +138,4 @@ def merged(fiches: Iterable[Fiche]) -> list[Fiche]:
 
 
 def _person(fiche: Fiche) -> str:
-    return " ".join(words_of(" ".join(fiche.name)))
+    return " ".join(words_of(*fiche.name))

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from annuaire.fields import FIELDS, YES, fiche_of
-from annuaire.source import Entry, Fault, Ldap, SourceError
+from annuaire.source import Entry, Ldap, SourceError
+from mssante.domain.annuaire import Fault
 
 _OVERLAP: Final = timedelta(minutes=1)
 

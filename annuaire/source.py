@@ -4,7 +4,6 @@ What must always hold:
 - A source yields entries, each with an `origin` of its own that stays the same from one reading to the next, and
   faults of single entries; what is wrong with the whole raises `SourceError`, and nothing of it is then believed.
 - An entry without fiches is one that is there no more, or that is in liste rouge: the two cannot be told apart here.
-- A `Line` is known by its digest: the same words from the same origin give the same digest on every machine.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from annuaire.fiche import Fiche
+from mssante.domain.annuaire import Fault, Line
 
 
 class SourceError(Exception):
@@ -34,25 +34,6 @@ class Entry(NamedTuple):
 
     origin: str
     fiches: tuple[Fiche, ...]
-
-
-class Fault(msgspec.Struct, frozen=True, array_like=True):
-    """An entry, or a line, that was left out, and why."""
-
-    place: str
-    problem: str
-
-
-class Line(msgspec.Struct, frozen=True, array_like=True):
-    """One fiche as the copy keeps it. ``record``: `encoded`; ``words``: by which it is found, folded."""
-
-    digest: int
-    origin: str
-    address: str
-    type_bal: str
-    holder: str
-    record: bytes
-    words: list[str]
 
 
 class Reading(Protocol):
@@ -130,11 +111,16 @@ def decoded(record: bytes) -> Fiche:
     return _decoder.decode(record)
 
 
-def line_of(origin: str, fiche: Fiche) -> Line:
-    """The line of a fiche. Two different lines have the same digest once in 10^7 copies of the whole country."""
+def digested(origin: str, fiche: Fiche) -> tuple[int, bytes]:
+    """(digest, record). Two different lines have the same digest once in 10^7 copies of the whole country."""
     record = encoded(fiche)
-    digest = int.from_bytes(blake2b(record, key=origin.encode()[-64:], digest_size=8).digest(), "big", signed=True)
-    return Line(digest, origin, str(fiche.address), fiche.type_bal, fiche.holder, record, fiche.words())
+    digest = blake2b(record, key=origin.encode()[-64:], digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True), record
+
+
+def line_of(origin: str, fiche: Fiche, digest: int, record: bytes) -> Line:
+    """The line of a fiche that was `digested`."""
+    return Line(digest, origin, str(fiche.address), fiche.type_bal, fiche.holder, record, " ".join(fiche.words()))
 
 
 def secret_of(path: str) -> str:

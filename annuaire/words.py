@@ -18,14 +18,16 @@ SHORTEST_CORRECTED: Final = 4
 """Letters below which a word is near too many others to be corrected."""
 
 
-@lru_cache(16_384)  # professions, places and first names come again and again
-def words_of(text: str) -> tuple[str, ...]:
-    """The words of ``text`` without accents, case or punctuation: ``L'Haÿ-les-Roses`` → l, hay, les, roses."""
-    folded = text.casefold()
-    if not folded.isascii():
-        decomposed = normalized("NFKD", folded).translate(_LIGATURES)
-        folded = "".join(character for character in decomposed if not unicodedata.combining(character))
-    return tuple(_WORD.findall(folded))
+def words_of(*texts: str) -> tuple[str, ...]:
+    """The words of the texts without accents, case or punctuation: ``L'Haÿ-les-Roses`` → l, hay, les, roses."""
+    text = " ".join([text if text.isascii() else _unaccented(text) for text in texts])
+    return tuple(_WORD.findall(text.lower()))
+
+
+@lru_cache(4096)  # professions, places and first names come again and again
+def _unaccented(text: str) -> str:
+    decomposed = normalized("NFKD", text.casefold()).translate(_LIGATURES)
+    return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
 def is_near(one: str, other: str) -> bool:

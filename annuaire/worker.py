@@ -18,10 +18,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from annuaire.source import Extraction, Fault, Fhir, Ldap, Line, Reading, SourceError, Spec, Unchanged, line_of
+from annuaire.source import Extraction, Fhir, Ldap, Reading, SourceError, Spec, Unchanged, digested, line_of
 from annuaire.words import SHORTEST_CORRECTED
+from mssante.domain.annuaire import Fault, Line
 
-BATCH = 250
+BATCH = 500
 """Lines of one batch: they are written in one transaction, for which mail may have to wait."""
 FAULTS = 100
 """Faults that are told; the others are counted."""
@@ -110,11 +111,11 @@ def opened(spec: Spec) -> Reading:
 
 def frames(job: Job, source: Reading, sleep: Callable[[float], None] = time.sleep) -> Iterator[Frame]:
     """All frames of one job."""
-    told: set[int] = set()
+    sent: set[int] = set()
     mots: set[str] = set()
     for pause in (*job.pauses_s, None):
         try:
-            yield from _one_reading(job, source, told, mots)
+            yield from _one_reading(job, source, sent, mots)
             return
         except Unchanged:
             yield End(True, False, job.since, 0, b"", [], 0)
@@ -126,53 +127,57 @@ def frames(job: Job, source: Reading, sleep: Callable[[float], None] = time.slee
             sleep(pause)
 
 
-def _one_reading(job: Job, source: Reading, told: set[int], mots: set[str]) -> Iterator[Frame]:
+def _one_reading(job: Job, source: Reading, earlier: set[int], mots: set[str]) -> Iterator[Frame]:
+    """``earlier``: digests that broken attempts have sent; this one adds its own when it ends, however it ends."""
     known = array("q", job.known)
     seen = bytearray(len(known))
     read = faulty = 0
     faults: list[Fault] = []
-    lines: list[Line] = []
+    lines: dict[int, Line] = {}
     replaced: list[str] = []
-    met: set[int] = set()
+    sent: set[int] = set()
 
     def batch() -> Batch:
-        new = {word for line in lines for word in line.words} - mots
-        mots.update(word for word in new if word.isalpha())
-        told.update(line.digest for line in lines)
-        return Batch(lines, replaced, [word for word in new if len(word) >= SHORTEST_CORRECTED and word.isalpha()])
+        new = {word for line in lines.values() for word in line.words.split() if word.isalpha()} - mots
+        mots.update(new)
+        sent.update(lines)
+        return Batch(list(lines.values()), replaced, [word for word in new if len(word) >= SHORTEST_CORRECTED])
 
-    for entry in source.read(job.since):
-        if isinstance(entry, Fault):
-            faulty += 1
-            faults += [entry] if len(faults) < FAULTS else []
-            continue
-        if not source.whole:
-            replaced.append(entry.origin)
-        for fiche in entry.fiches:
-            line = line_of(entry.origin, fiche)
-            place = bisect_left(known, line.digest)
-            is_known = place < len(known) and known[place] == line.digest
-            if line.digest in met or (is_known and seen[place]):
+    try:
+        for entry in source.read(job.since):
+            if isinstance(entry, Fault):
                 faulty += 1
-                faults += [Fault(line.address, "the same line twice")] if len(faults) < FAULTS else []
+                faults += [entry] if len(faults) < FAULTS else []
                 continue
-            read += 1
-            if is_known:
-                seen[place] = 1
-            else:
-                met.add(line.digest)
-            if (not is_known and line.digest not in told) or not source.whole:
-                lines.append(line)
-        if len(lines) + len(replaced) >= BATCH:
+            if not source.whole:
+                replaced.append(entry.origin)
+            for fiche in entry.fiches:
+                digest, record = digested(entry.origin, fiche)
+                place = bisect_left(known, digest)
+                is_known = place < len(known) and known[place] == digest
+                if digest in lines or digest in sent or (is_known and seen[place]):
+                    faulty += 1
+                    faults += [Fault(str(fiche.address), "the same line twice")] if len(faults) < FAULTS else []
+                    continue
+                read += 1
+                if is_known:
+                    seen[place] = 1
+                if not source.whole or not (is_known or digest in earlier):
+                    lines[digest] = line_of(entry.origin, fiche, digest, record)
+                elif not is_known:
+                    sent.add(digest)
+            if len(lines) + len(replaced) >= BATCH:
+                yield batch()
+                lines, replaced = {}, []
+        if lines or replaced:
             yield batch()
-            lines, replaced = [], []
-    if lines or replaced:
-        yield batch()
-    vanished = (
-        array("q", (digest for digest, was in zip(known, seen, strict=True) if not was)) if source.whole else array("q")
-    )
-    # What an earlier attempt told and this one did not see any more.
-    vanished.extend(told - met if source.whole else ())
+    finally:
+        unseen = earlier - sent
+        earlier |= sent
+    vanished = array("q")
+    if source.whole:
+        vanished.extend(digest for digest, was in zip(known, seen, strict=True) if not was)
+        vanished.extend(unseen)  # sent by an attempt that broke off, and not there any more
     yield End(source.whole, True, source.cursor, read, vanished.tobytes(), faults, faulty)
 
 

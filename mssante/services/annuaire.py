@@ -16,6 +16,7 @@ import struct
 import sys
 from array import array
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,13 +24,16 @@ import msgspec
 
 from annuaire.source import Extraction, Fhir, Ldap, Spec
 from annuaire.worker import Batch, End, Frame, Job, Refused
+from mssante.domain.annuaire import Fault
 from mssante.store import Store, StoreError, Tx
 from mssante.store import annuaire as copies
-from mssante.store.annuaire import Copy, Counts, Fault, NewLine
+from mssante.store.annuaire import Copy, Counts
 
 FRAME_BYTES = 64 * 1024 * 1024
 """Most of one frame; a batch is some 200 KB, the digests of a country 5 MB."""
 VANISHED_AT_ONCE = 500
+NEW = 10
+"""Words are gathered when one line in so many is new."""
 REST = 0.5
 """The writer rests for this part of the time that a batch has taken: mail of another process comes in between."""
 
@@ -105,15 +109,19 @@ class _Sync:
         lost = await self._store.read(copies.vanishing)
         if lost * 100 > state.addresses * share:
             raise SyncRefused(f"{lost} of {state.addresses} addresses would vanish{_of_faults(end)}{_ADVICE}")
-        flipped = await self._flip(end, await self._store.read(copies.counted))
+        counts = await self._store.read(copies.counted)
+        flipped = await self._flip(end, counts)
         await self._tidy()
+        if counts.added * NEW > counts.fiches:
+            begun = False
+            while await _gently(self._store.write(copies.gather_words, self._owner, begun, durable=False)):
+                begun = True
         return flipped
 
     async def _flip(self, end: End, counts: Counts | None) -> Copy:
         contradictory = counts.contradictions if counts else []
-        faults = [Fault(fault.place, fault.problem) for fault in end.faults]
-        faults += [Fault(address, "two types, or two holders, for one address") for address in contradictory]
-        news = {"faults": tuple(faults), "faulty": end.faulty + len(contradictory)} if counts else {}
+        faults = [Fault(address, "two types, or two holders, for one address") for address in contradictory]
+        news = {"faults": (*end.faults, *faults), "faulty": end.faulty + len(contradictory)} if counts else {}
         name = name_of(self._spec)
         return await self._store.write(_flip, self._owner, end.whole, name, end.cursor, counts, news)
 
@@ -124,18 +132,18 @@ class _Sync:
     async def _staged(self, since: str) -> End:
         """Writes what the worker sends; its last word. Raises SyncRefused."""
         known = await self._store.read(copies.known)
+        last = Refused("the reading process ended before its end: see the log", True)
         async with _worker(Job(self._spec, since, known)) as frames:
             async for frame in frames:
                 match frame:
                     case Batch():
-                        lines = [NewLine(*msgspec.structs.astuple(line)) for line in frame.lines]
-                        batch = (lines, frame.replaced, frame.mots)
+                        batch = (frame.lines, frame.replaced, frame.mots)
                         await _gently(self._store.write(copies.stage, self._owner, *batch, durable=False))
                     case End():
                         return frame
                     case Refused():
-                        raise SyncRefused(frame.text, unreachable=frame.again)
-        raise SyncRefused("the reading process ended before its end: see the log", unreachable=True)
+                        last = frame
+        raise SyncRefused(last.text, unreachable=last.again)
 
 
 _ADVICE = ": look at the source; mssante annuaire sync --force takes what it says as it is"
@@ -164,37 +172,33 @@ async def _gently(write: Awaitable[Result]) -> Result:
     return result
 
 
-class _worker:
-    """The process that reads, and its frames; it ends with the block."""
+@asynccontextmanager
+async def _worker(job: Job) -> AsyncIterator[AsyncIterator[Frame]]:
+    """The frames of the process that reads; it ends with the block."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "annuaire.worker"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield _frames_of(process.stdin, process.stdout, msgspec.msgpack.encode(job))
+    except BaseException:
+        if process.returncode is None:
+            process.kill()
+        raise
+    finally:
+        await process.wait()
 
-    def __init__(self, job: Job) -> None:
-        self._job = msgspec.msgpack.encode(job)
 
-    async def __aenter__(self) -> AsyncIterator[Frame]:
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "annuaire.worker"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        return self._frames()
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._process.returncode is None:
-            self._process.kill()
-        await self._process.wait()
-
-    async def _frames(self) -> AsyncIterator[Frame]:
-        into, out = self._process.stdin, self._process.stdout
-        assert into is not None
-        assert out is not None
-        try:
-            into.write(self._job)
-            await into.drain()
-            into.close()
-            while True:
-                (length,) = struct.unpack(">I", await out.readexactly(4))
-                if length > FRAME_BYTES:
-                    raise SyncRefused("the reading process said something that is too long")
-                yield _frames.decode(await out.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
+async def _frames_of(into: asyncio.StreamWriter, out: asyncio.StreamReader, job: bytes) -> AsyncIterator[Frame]:
+    try:
+        into.write(job)
+        await into.drain()
+        into.close()
+        while True:
+            (length,) = struct.unpack(">I", await out.readexactly(4))
+            if length > FRAME_BYTES:
+                raise SyncRefused("the reading process said something that is too long")
+            yield _frames.decode(await out.readexactly(length))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return

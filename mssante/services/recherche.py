@@ -9,7 +9,7 @@ Always true here:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 from annuaire.fiche import Fiche, merged
@@ -43,15 +43,16 @@ def search(conn: Conn, asked: str, most: int = 50) -> list[Fiche]:
     for holder in _holders(asked):
         _take(conn, found, copies.by_holder(conn, holder))
     words = list(dict.fromkeys(words_of(asked)))[:WORDS]
-    degrees: tuple[tuple[Callable[[Conn, str], list[str]], int], ...] = (
-        (_whole, most),
-        (_begun, most),
-        (_corrected, 1),
-    )
-    for degree, enough in degrees:
-        if not words or len(found) >= enough:
-            break
-        _take(conn, found, copies.matching(conn, [degree(conn, word) for word in words], CANDIDATES))
+    if not words:
+        return merged(found.values())[:most]
+    whole = [[word] for word in words]
+    _take(conn, found, copies.matching(conn, whole, CANDIDATES))
+    begun = whole if len(found) >= most else [_begun(conn, word) for word in words]
+    if begun != whole:
+        _take(conn, found, copies.matching(conn, begun, CANDIDATES))
+    if not found:
+        corrected = [_near(conn, word, known) for word, known in zip(words, begun, strict=True)]
+        _take(conn, found, copies.matching(conn, corrected, CANDIDATES))
     return merged(found.values())[:most]
 
 
@@ -78,7 +79,9 @@ def show(conn: Conn, asked: str) -> list[Fiche]:
 def nearest(conn: Conn, wrong: Address) -> list[str]:
     """The addresses of this house most like one that does not exist, of the same domain, active, not in liste rouge."""
     named = copies.matching(
-        conn, [*(_corrected(conn, word) for word in words_of(wrong.local)), words_of(wrong.domain)[:1]], CANDIDATES
+        conn,
+        [*(_near(conn, word, _begun(conn, word)) for word in words_of(wrong.local)), words_of(wrong.domain)[:1]],
+        CANDIDATES,
     )
     near = {record.address for record in named} | set(bals_beginning(conn, wrong.local[:2], wrong.domain))
     like = SequenceMatcher(b=wrong.local)
@@ -140,10 +143,6 @@ def _take(conn: Conn, found: dict[int, Fiche], records: Sequence[Record]) -> Non
     found |= sorted(fiches, key=lambda pair: (pair[1].name, str(pair[1].address)))
 
 
-def _whole(_: Conn, word: str) -> list[str]:
-    return [word]
-
-
 def _begun(conn: Conn, word: str) -> list[str]:
     """The words that begin so: by name when they are few, as the database is slow to gather a long list of lines."""
     if len(word) > INDEXED and word.isalpha():
@@ -153,9 +152,9 @@ def _begun(conn: Conn, word: str) -> list[str]:
     return [f"{word}*"]
 
 
-def _corrected(conn: Conn, word: str) -> list[str]:
+def _near(conn: Conn, word: str, begun: list[str]) -> list[str]:
     """The words that begin so, and those that one slip makes of it."""
-    known = _begun(conn, word)
-    if len(word) >= SHORTEST_CORRECTED and word.isalpha():
-        known += [other for other in copies.lookalikes(conn, word, LOOKALIKES) if is_near(word, other)]
-    return list(dict.fromkeys(known))[: 2 * COMPLETIONS]
+    if len(word) < SHORTEST_CORRECTED or not word.isalpha():
+        return begun
+    near = (other for other in copies.lookalikes(conn, word, LOOKALIKES) if is_near(word, other))
+    return list(dict.fromkeys([*begun, *near]))[: 2 * COMPLETIONS]

@@ -8,7 +8,8 @@ import pytest
 
 from annuaire.fhir import Calls, FhirReading
 from annuaire.publication import FhirPatch, Order, Published
-from annuaire.source import Entry, Fault, Fhir, SourceError
+from annuaire.source import Entry, Fhir, SourceError
+from mssante.domain.annuaire import Fault
 from tests.annuaire.fictive import HOPITAL_FINESS, JEANNE_RPPS
 from tests.support.fhir_api import KEY, Api, serving, telecom
 

@@ -8,10 +8,11 @@ import pytest
 
 from annuaire.ldap3_client import connected, write
 from annuaire.ldap_source import LdapReading
-from annuaire.source import Entry, Fault, Ldap, SourceError
+from annuaire.source import Entry, Ldap, SourceError
 from annuaire.worker import Batch, End, Job, Refused, frames
 from espace_confiance.development import Operator, TrustSpace, create_trust_space
 from mssante.directory import pairs_of
+from mssante.domain.annuaire import Fault
 from mssante.settings_people import AnnuaireLdap
 from tests.support import slapd
 from tests.support.clock import FakeClock
@@ -180,8 +181,10 @@ def test_tls_with_a_client_certificate(pki: TrustSpace, library: str, tmp_path: 
     tls = f"TLSCACertificateFile {pki.roots}\nTLSCertificateFile {pki.certificate}\nTLSCertificateKeyFile {pki.key}"
     own = {"roots": str(pki.roots), "certificate": str(pki.certificate), "key": str(pki.key)}
     with slapd.directory(map(slapd.entry, PEOPLE), extra=f"{tls}\nTLSVerifyClient demand", secure=True) as running:
-        assert len(read(spec(running.secure, library, **own))[1]) == 60
+        # From Python 3.12 on ldap3 finds no IP address in a certificate; libldap takes localhost for the host itself.
+        url = running.secure.replace("127.0.0.1", "localhost") if library == "ldap3" else running.secure
+        assert len(read(spec(url, library, **own))[1]) == 60
         with pytest.raises(SourceError):
-            read(spec(running.secure, library, roots=str(pki.roots)))
+            read(spec(url, library, roots=str(pki.roots)))
         with pytest.raises(SourceError):
-            read(spec(running.secure, library, **(own | {"roots": str(other.roots)})))
+            read(spec(url, library, **(own | {"roots": str(other.roots)})))

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from annuaire.extraction import read_extraction
 from annuaire.fiche import Fiche
-from annuaire.source import Entry, Fault, SourceError, Spec, Unchanged, line_of
+from annuaire.source import Entry, SourceError, Spec, Unchanged, digested
 from annuaire.source import Extraction as ExtractionSpec
 from annuaire.worker import Batch, End, Frame, Job, Refused, frames
+from mssante.domain.annuaire import Fault
 from tests.annuaire.fictive import LINES
 
 SPEC: Spec = ExtractionSpec(path="unused")
@@ -36,7 +37,7 @@ def entry(fiche: Fiche, origin: str = "here") -> Entry:
 
 
 def digests(*fiches: Fiche) -> list[int]:
-    return sorted(line_of("here", fiche).digest for fiche in fiches)
+    return sorted(digested("here", fiche)[0] for fiche in fiches)
 
 
 def told(

@@ -1,5 +1,6 @@
 """Fictive practitioners of a fictive country, as many as wanted and always the same: names are made of syllables,
-RPPS and FINESS numbers with their key."""
+RPPS and FINESS numbers with their key. As in a real one a few family names are frequent, and one in ten works in
+PARIS."""
 
 import random
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from mssante.domain.identifiers import luhn_holds
 _STARTS = ("BA", "CHAU", "DE", "FOU", "GRI", "LE", "MA", "PRO", "RO", "SAU", "TER", "VI", "WA", "JOU", "NI", "KER")
 _MIDDLES = ("LAN", "RI", "VO", "NAR", "MIN", "TE", "LOU", "PE", "BRA", "GNO", "CE", "DI", "SAL", "QUE")
 _ENDS = ("RD", "ET", "EAU", "IN", "ON", "IER", "AULT", "EZ", "OT", "Y", "ELLE", "AC", "OUX", "É")
+_FREQUENT = ("MARTIN", "BERNARD", "THOMAS", "PETIT", "ROBERT", "RICHARD", "DURAND", "DUBOIS", "MOREAU", "LAURENT")
 _FIRST = (
     "Anne",
     "Jean-Marc",
@@ -74,22 +76,26 @@ def practitioners(count: int, seed: int = 7) -> Iterator[Practitioner]:
     """``count`` of them; nine in ten are people."""
     chance = random.Random(seed)
     towns = [(f"{chance.randrange(1, 96):02d}{chance.randrange(1000):03d}", _name(chance)) for _ in range(6000)]
+    towns += [(f"750{number:02d}", "PARIS") for number in range(1, 21) for _ in range(33)]
+    kinds = ("CENTRE HOSPITALIER", "CLINIQUE", "CABINET")
     places = [
-        (with_luhn(f"{number:08d}"), f"{chance.choice(('CENTRE HOSPITALIER', 'CLINIQUE', 'CABINET'))} {_name(chance)}")
+        (with_luhn(f"{number:08d}"), f"{chance.choice(kinds)} {_name(chance)}", _name(chance), *chance.choice(towns))
         for number in range(20_000)
     ]
     for number in range(count):
         nom, prenom = _name(chance), chance.choice(_FIRST)
-        (postal, town), (finess, place) = chance.choice(towns), places[chance.randrange(number % len(places) + 1)]
+        if chance.random() < 0.05:
+            nom = chance.choice(_FREQUENT)
+        place = places[chance.randrange(number % len(places) + 1)]
         if number % 10 == 9:
-            address = f"secretariat.{number}@{finess}.mssante.example"
-            yield Practitioner("ORG", address, "", "", "", _PROFESSIONS[0], finess, place, nom, postal, town)
+            address = f"secretariat.{number}@{place[0]}.mssante.example"
+            yield Practitioner("ORG", address, "", "", "", _PROFESSIONS[0], *place)
             continue
         profession = chance.choice(_PROFESSIONS)
         address = f"{prenom}.{nom}.{number}@medecin.mssante.example".lower().replace("é", "e").replace("ç", "c")
         address = address.replace("è", "e")
         rpps = with_luhn(f"{1_000_000_000 + number}")
-        yield Practitioner("PER", address, rpps, nom, prenom, profession, finess, place, _name(chance), postal, town)
+        yield Practitioner("PER", address, rpps, nom, prenom, profession, *place)
 
 
 def _name(chance: random.Random) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 
 from mssante.domain.address import parse_address
+from mssante.domain.annuaire import Line
 from mssante.domain.bal import BalState, BalType
 from mssante.domain.identifiers import luhn_holds
 from mssante.domain.replies import REPLIES, reply_for
@@ -177,7 +178,7 @@ async def test_a_closed_mailbox_of_somebody_who_left_names_the_new_one(cabinet: 
 
     def known(tx: Tx) -> None:
         annuaire.begin(tx, "test")
-        lines = [annuaire.NewLine(1, "o", "new@hopital.mssante.fr", "PER", f"8{rpps}", b"", ["new"])]
+        lines = [Line(1, "o", "new@hopital.mssante.fr", "PER", f"8{rpps}", b"", "new")]
         annuaire.stage(tx, "test", lines, [], [])
         annuaire.flip(tx, "test", whole=True, source="test", cursor="", counts=annuaire.counted(tx.conn))
 

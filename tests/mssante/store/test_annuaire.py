@@ -7,6 +7,7 @@ import pytest
 
 from annuaire.extraction import COLUMNS
 from annuaire.source import Extraction
+from mssante.domain.annuaire import Line
 from mssante.domain.bal import BalType
 from mssante.services.annuaire import Guard, SyncRefused, sync
 from mssante.services.recherche import search, show
@@ -134,7 +135,7 @@ async def test_a_reading_that_was_killed_is_taken_up_by_the_next(store: Store, t
     def half_way(tx: Tx) -> None:
         copies.begin(tx, "dead")
         copies.mark(tx, "dead", list(memoryview(copies.known(tx.conn)).cast("q"))[:10])
-        copies.stage(tx, "dead", [copies.NewLine(1, "o", "ghost@x.fr", "PER", "", b"", ["ghost"])], [], [])
+        copies.stage(tx, "dead", [Line(1, "o", "ghost@x.fr", "PER", "", b"", "ghost")], [], [])
 
     store.write_now(half_way)
     assert len(served(store)) == 30
