@@ -42,9 +42,7 @@ class SqliteHints:
         self._pruned_us = 0
 
     def publish(self, conn: Connection, hints: Sequence[Hint], now_us: int) -> None:
-        rows = [
-            {"origin": self._origin, "kind": kind, "key": key, "at_us": now_us} for kind, key in _places(hints)
-        ]
+        rows = [{"origin": self._origin, "kind": kind, "key": key, "at_us": now_us} for kind, key in _places(hints)]
         conn.execute(_ADD, rows)
         if now_us - self._pruned_us > KEEP_US:
             conn.execute(_PRUNE, {"before": now_us - KEEP_US})

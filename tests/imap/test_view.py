@@ -180,3 +180,31 @@ def test_the_cache_of_listings_is_bounded_and_keeps_the_newest() -> None:
 )
 def test_compact(numbers: list[int], text: bytes) -> None:
     assert compact(numbers) == text
+
+
+def test_what_was_heard_whole_needs_no_reading() -> None:
+    seen = view(5, 7)
+    for place in (entry(7, modseq=1), entry(9, modseq=2), entry(12, modseq=3)):  # the first was read already
+        seen.hear(place)
+    assert seen.stale
+    assert seen.take_heard() == Changes([entry(9, modseq=2), entry(12, modseq=3)], (), 3)
+    assert not seen.stale
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [
+        [None],
+        [entry(9, modseq=2), None],  # somebody stored a flag after the delivery
+        [entry(9, modseq=3)],  # another process did something at 2
+        [entry(9, modseq=2), entry(12, modseq=4)],
+        [entry(number, modseq=number) for number in range(2, 1000)],  # too many to keep
+    ],
+)
+def test_the_store_is_asked_when_something_is_missing(heard: list[Entry | None]) -> None:
+    seen = view(5, 7)
+    for place in heard:
+        seen.hear(place)
+    assert seen.stale
+    assert seen.take_heard() is None
+    assert not seen.stale
