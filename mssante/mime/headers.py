@@ -7,7 +7,6 @@ What must always hold:
 - `header_fields` gives octets of the message unchanged (RFC 3501 §6.4.5): folding, case and spacing are kept.
 """
 
-import binascii
 import re
 from collections.abc import Iterable
 from encodings.aliases import aliases
@@ -18,6 +17,7 @@ from typing import Final
 from mssante.domain.address import Address, AddressError, parse_address
 from mssante.domain.transaction import HeaderFacts
 from mssante.mime.addresses import author_addresses, parse_addresses
+from mssante.mime.part_reader import from_base64
 
 MAX_REFERENCES: Final = 100
 """Message identifiers kept of one References field, the newest."""
@@ -30,7 +30,6 @@ MAX_NAMED: Final = 100
 _MESSAGE_ID: Final = re.compile(rb"<[^<>\s]++>")
 _ENCODED_WORD: Final = re.compile(rb"=\?([^?*\s]++)(?:\*[^?\s]*+)?\?([bBqQ])\?([^?]*+)\?=")
 _ESCAPED: Final = re.compile(rb"=([0-9A-Fa-f]{2})")
-_NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]+")
 # Only charsets known from the start: a stranger's name that is looked up is remembered for ever, some codecs are no
 # charsets, are quadratic (punycode) or read program text (unicode_escape), and utf-7 can make half a character.
 _NO_CHARSETS: Final = frozenset(
@@ -56,9 +55,18 @@ def begins_with_continuation(header: bytes) -> bool:
     return header.startswith((b" ", b"\t"))
 
 
-def split_fields(header: bytes, wanted: frozenset[bytes]) -> dict[bytes, list[bytes]]:
-    """The unfolded, stripped values of the `wanted` fields (lower-case names), in order of appearance."""
-    found: dict[bytes, list[bytes]] = {}
+class Fields(dict[bytes, list[bytes]]):
+    """Unfolded, stripped values by lower-case name, in order of appearance."""
+
+    def first(self, name: bytes) -> bytes:
+        """The first value of that name, empty when there is none."""
+        values = self.get(name)
+        return values[0] if values else b""
+
+
+def split_fields(header: bytes, wanted: frozenset[bytes]) -> Fields:
+    """The values of the `wanted` fields (lower-case names)."""
+    found = Fields()
     for line in unfold(header).split(b"\n"):
         name, colon, value = line.partition(b":")
         key = name.rstrip().lower()
@@ -106,10 +114,7 @@ def _decode_words(value: bytes) -> str:
 def _word_octets(base64: bool, text: bytes) -> bytes:
     if not base64:
         return _ESCAPED.sub(lambda match: bytes((int(match[1], 16),)), text.replace(b"_", b" "))
-    digits = _NOT_BASE64.sub(b"", text)
-    if len(digits) % 4 == 1:  # six bits make no octet
-        digits = digits[:-1]
-    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
+    return from_base64(text)
 
 
 def codec_of(charset: str) -> str:
@@ -139,8 +144,8 @@ def header_facts(header: bytes) -> HeaderFacts:
     cannot be read (`author_addresses`).
     """
     fields = split_fields(header, _FACTS)
-    identifiers = message_ids(_first(fields, b"message-id"))
-    references = message_ids(_first(fields, b"references")) or message_ids(_first(fields, b"in-reply-to"))
+    identifiers = message_ids(fields.first(b"message-id"))
+    references = message_ids(fields.first(b"references")) or message_ids(fields.first(b"in-reply-to"))
     return HeaderFacts(
         subject=_lines(fields, b"subject"),
         x_mss_mes=_lines(fields, b"x-mss-mes"),
@@ -167,20 +172,15 @@ def named_addresses(header: bytes) -> tuple[Address, ...]:
     return tuple(found)[:MAX_NAMED]
 
 
-def _authors(fields: dict[bytes, list[bytes]], name: bytes) -> tuple[str, ...]:
+def _authors(fields: Fields, name: bytes) -> tuple[str, ...]:
     return tuple(author for value in fields.get(name, ()) for author in author_addresses(value))
 
 
-def _lines(fields: dict[bytes, list[bytes]], name: bytes) -> str:
+def _lines(fields: Fields, name: bytes) -> str:
     """Every value of a field, decoded, one a line. An encoded word that was folded inside is mended: readers differ
     about the space that is left, and what ends an exchange must be seen."""
     values = fields.get(name, ())
     return "\n".join(decode_text(_ENCODED_WORD.sub(lambda word: b"".join(word[0].split()), value)) for value in values)
-
-
-def _first(fields: dict[bytes, list[bytes]], name: bytes) -> bytes:
-    values = fields.get(name)
-    return values[0] if values else b""
 
 
 def header_fields(header: bytes, names: Iterable[str | bytes], *, negate: bool = False) -> bytes:

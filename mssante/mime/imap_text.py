@@ -6,16 +6,16 @@ the message has them, encoded words included.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from mssante.mime.addresses import parse_addresses
 from mssante.mime.content import ContentType, Parameters, parse_disposition, parse_encoding, parse_languages
+from mssante.mime.headers import Fields
 
 _PLAIN: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-!#-\[\]-\x7f]*+").fullmatch
 _QUOTABLE: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*+").fullmatch
-
-_TOKEN: Final = re.compile(rb'[()]|NIL|"((?:[^"\\]|\\.)*+)"|\{([0-9]+)\}\r\n', re.DOTALL)
 
 EMPTY_STRUCTURE: Final = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0 NIL NIL NIL NIL)'
 """Stands for the parts of a multipart that has none, which the grammar does not allow."""
@@ -35,7 +35,7 @@ def nstring(value: bytes | None) -> bytes:
     return b"NIL" if value is None else string(value)
 
 
-def envelope(fields: dict[bytes, list[bytes]]) -> bytes:
+def envelope(fields: Fields) -> bytes:
     """ENVELOPE of a message with these fields (RFC 3501 §7.4.2, RFC 9051 §7.5.2).
 
     Sender and Reply-To that are missing or empty are From. Of a text field given twice the first counts; address
@@ -72,7 +72,7 @@ def _addresses(values: list[bytes] | None, default: bytes = b"NIL") -> bytes:
 
 
 def basic_structure(
-    content: ContentType, fields: dict[bytes, list[bytes]], size: int, lines: int, inner: tuple[bytes, bytes] | None
+    content: ContentType, fields: Fields, size: int, lines: int, inner: tuple[bytes, bytes] | None
 ) -> bytes:
     """BODYSTRUCTURE of a part that is not a multipart. `inner`: ENVELOPE and BODYSTRUCTURE of a message/rfc822."""
     text = content.kind.startswith(b"text/")
@@ -96,7 +96,7 @@ def basic_structure(
     )
 
 
-def multipart_structure(content: ContentType, fields: dict[bytes, list[bytes]], parts: Sequence[bytes]) -> bytes:
+def multipart_structure(content: ContentType, fields: Fields, parts: Sequence[bytes]) -> bytes:
     """BODYSTRUCTURE of a multipart with these parts."""
     return b"(%b %b %b %b)" % (
         b"".join(parts) or EMPTY_STRUCTURE,
@@ -113,7 +113,7 @@ def _parameters(parameters: Parameters, text: bool) -> bytes:
     return b"(" + b" ".join(written) + b")" if written else b"NIL"
 
 
-def _extension(fields: dict[bytes, list[bytes]]) -> bytes:
+def _extension(fields: Fields) -> bytes:
     """Disposition, language and location, the extension data that parts of every kind have."""
     disposition = language = b"NIL"
     values = fields.get(b"content-disposition")
@@ -127,31 +127,31 @@ def _extension(fields: dict[bytes, list[bytes]]) -> bytes:
     return b"%b %b %b" % (disposition, language, _text(fields.get(b"content-location")))
 
 
-_LITERAL: Final = re.compile(rb"\{([0-9]++)\}\r\n")
-_ITEM: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[()]|[^\s"(){]++|\{[0-9]++\}\r\n', re.DOTALL)
+_ITEM: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[()]|[^\s"(){]++|\{([0-9]++)\}\r\n', re.DOTALL)
+
+
+def _items(written: bytes) -> Iterator[bytes]:
+    """The parentheses, strings and atoms of what was written here, a literal with its octets."""
+    position, end = 0, len(written)
+    while position < end:
+        match = _ITEM.match(written, position)
+        if match is None:
+            position += 1  # the space between items
+        else:
+            start, position = match.start(), match.end() + int(match[1] or 0)
+            yield written[start:position]
 
 
 def body_of(structure: bytes) -> bytes:
     """BODY, the structure without extension data (RFC 3501 §7.4.2), from a BODYSTRUCTURE written here."""
     stack: list[list[bytes]] = [[]]
-    position, end = 0, len(structure)
-    while position < end:
-        match = _ITEM.match(structure, position)
-        if match is None:
-            position += 1  # the space between items
-            continue
-        item = match.group()
-        position = match.end()
+    for item in _items(structure):
         if item == b"(":
             stack.append([])
         elif item == b")":
             items = stack.pop()
             stack[-1].append(_without_extension(items))
         else:
-            if item.startswith(b"{"):
-                after = position + int(item[1:-3])
-                item += structure[position:after]
-                position = after
             stack[-1].append(item)
     return stack[0][0]
 
@@ -177,19 +177,19 @@ def _without_extension(items: list[bytes]) -> bytes:
 
 def author(envelope: bytes) -> str:
     """The first address of an ENVELOPE's From, as `envelope` wrote it; empty when there is none."""
-    depth = position = 0
-    values: list[bytes] = []
-    while len(values) < 6 and (token := _TOKEN.match(envelope, position)):
-        position = token.end()
-        if token[0] in b"()":
-            depth += 1 if token[0] == b"(" else -1
-        elif len(values) == 2 and depth == 1:  # date and subject, then NIL
-            return ""
-        elif token[2] is not None:
-            values.append(envelope[position : position + int(token[2])])
-            position += int(token[2])
-        else:
-            values.append(token[1] or b"")
-        position += envelope.startswith(b" ", position)
-    mailbox, host = values[4:6] if len(values) == 6 else (b"", b"")
-    return f"{mailbox.decode('utf-8', 'replace')}@{host.decode('utf-8', 'replace')}" if mailbox and host else ""
+    items = tuple(islice(_items(envelope), 9))  # ( date subject ( ( name route mailbox host
+    if len(items) < 9 or items[3] != b"(":
+        return ""
+    mailbox, host = map(_value, items[7:])
+    return f"{mailbox}@{host}" if mailbox and host else ""
+
+
+def _value(item: bytes) -> str:
+    """The text of one string; empty for NIL."""
+    if item.startswith(b"{"):
+        item = item.partition(b"\r\n")[2]
+    elif item.startswith(b'"'):
+        item = re.sub(rb"\\(.)", rb"\1", item[1:-1])
+    else:
+        item = b""
+    return item.decode("utf-8", "replace")

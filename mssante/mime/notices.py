@@ -84,8 +84,8 @@ def build_notice(notice: Notice, *, now_us: int) -> bytes:
     outcome = _gravest(notice.reports)
     header = notice.original_header
     fields = split_fields(header, _EVENTS)
-    original_id = _line(_first(fields, b"message-id").decode("ascii", "replace"))
-    text = _explanation(notice, outcome, decode_text(_first(fields, b"subject")))
+    original_id = _line(fields.first(b"message-id").decode("ascii", "replace"))
+    text = _explanation(notice, outcome, decode_text(fields.first(b"subject")))
     status = _delivery_status(notice)
     returned, encoding = _returned_header(header)
     boundary = "=_" + sha256(notice.message_id.encode() + returned).hexdigest()[:32]
@@ -233,8 +233,3 @@ def _date(moment_us: int) -> str:
 
 def _moment(moment_us: int) -> str:
     return datetime.fromtimestamp(moment_us // 1_000_000, UTC).strftime("%d/%m/%Y %H:%M UTC")
-
-
-def _first(fields: dict[bytes, list[bytes]], name: bytes) -> bytes:
-    values = fields.get(name)
-    return values[0] if values else b""

@@ -38,6 +38,19 @@ def pieces(content: Content, start: int, length: int) -> Iterator[bytes]:
         yield content.at(position, min(PIECE, end - position))
 
 
+def from_base64(text: bytes) -> bytes:
+    """The octets of these digits, padded or not."""
+    digits = text.translate(None, _NOT_BASE64)
+    digits = digits[: len(digits) - (len(digits) % 4 == 1)]  # six bits make no octet
+    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
+
+
+def decoded(octets: bytes, encoding: bytes) -> bytes:
+    """The content of a part that is in memory; damaged encodings give what can be read."""
+    content = content_of(lambda start, length: octets[start : start + length], 0, len(octets), encoding)
+    return content.at(0, content.size)
+
+
 def content_of(read: Read, start: int, end: int, encoding: bytes) -> Content:
     """The decoded content of the part whose encoded one is [start, end) of the message."""
     encoding = encoding.lower()
@@ -123,9 +136,7 @@ class _Base64:
         while len(digits) < skip + last - first:
             digits += self._digits(number)
             number += 1
-        wanted = bytes(digits[skip : skip + last - first])
-        wanted = wanted[: len(wanted) - (len(wanted) % 4 == 1)]  # six bits make no octet
-        octets = binascii.a2b_base64(wanted + b"=" * (-len(wanted) % 4))
+        octets = from_base64(bytes(digits[skip : skip + last - first]))
         return octets[start - first // 4 * 3 :][:length]
 
     def _digits(self, number: int) -> bytes:

@@ -5,21 +5,20 @@ Always true here: whatever the octets are, the answer is a `Report` or None, nev
 and no pattern takes more than linear time; of what was reported only addresses, identifiers and status codes come out.
 """
 
-import binascii
 import re
-from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from mssante.mime.headers import decode_text, message_ids, split_fields
+from mssante.mime.content import parse_content_type, parse_encoding
+from mssante.mime.headers import Fields, decode_text, message_ids, split_fields
+from mssante.mime.part_reader import decoded
+from mssante.mime.scanner import Limits, Scanner
 
 MOST_OCTETS: Final = 65_536
 MOST_PARTS: Final = 16
 MOST_RECIPIENTS: Final = 100
 
-_REPORT: Final = re.compile(rb"\s*multipart/report\b", re.IGNORECASE)
-_BOUNDARY: Final = re.compile(rb';\s*boundary\s*=\s*(?:"([^"\r\n]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
 _FIELDS: Final = frozenset(
     {
         *(b"content-type", b"content-transfer-encoding", b"message-id", b"in-reply-to", b"references", b"subject"),
@@ -65,30 +64,29 @@ def read_report(header: bytes, body: bytes, *, null_sender: bool) -> Report | No
     """The report that this message is, None when it is none. `body` may be cut. In plain words only a message from the
     null sender can report."""
     fields = split_fields(header, _FIELDS)
-    kind = _value(fields, b"content-type")
     body = body[:MOST_OCTETS]
-    if _REPORT.match(kind):
-        return _multipart(kind, body)
-    if null_sender and _PLAIN.search(decode_text(_value(fields, b"subject"))):
+    if parse_content_type(fields.first(b"content-type")).kind == b"multipart/report":
+        return _multipart(header.rstrip(b"\r\n") + b"\r\n\r\n" + body)
+    if null_sender and _PLAIN.search(decode_text(fields.first(b"subject"))):
         return _plain(fields, body)
     return None
 
 
-def _multipart(kind: bytes, body: bytes) -> Report | None:
+def _multipart(message: bytes) -> Report | None:
     envid, identifiers, told = "", list[str](), list[Told]()
-    for part_kind, content in _parts(kind, body):
+    for part_kind, content in _parts(message):
         if part_kind.endswith((b"/delivery-status", b"/global-delivery-status")):
             blocks = re.split(rb"\r?\n[ \t]*\r?\n", content.strip())
             first = split_fields(blocks[0], _FIELDS)
-            envid = envid or _xtext(_value(first, b"original-envelope-id"))
+            envid = envid or _xtext(first.first(b"original-envelope-id"))
             told += [one for block in blocks[: MOST_RECIPIENTS + 1] if (one := _delivery(block)) is not None]
         elif part_kind.endswith(b"/disposition-notification"):
             fields = split_fields(content, _FIELDS)
-            identifiers[:0] = message_ids(_value(fields, b"original-message-id"))[:1]
+            identifiers[:0] = message_ids(fields.first(b"original-message-id"))[:1]
             told += _disposition(fields)
         elif part_kind in (b"message/rfc822", b"text/rfc822-headers", b"message/rfc822-headers", b"message/global"):
             original = re.split(rb"\r?\n\r?\n", content.lstrip(b"\r\n"), maxsplit=1)[0]
-            identifiers += message_ids(_value(split_fields(original, _FIELDS), b"message-id"))[:1]
+            identifiers += message_ids(split_fields(original, _FIELDS).first(b"message-id"))[:1]
     if not told or not (envid or identifiers):
         return None
     return Report(envid, tuple(identifiers), tuple(told[:MOST_RECIPIENTS]))
@@ -97,23 +95,23 @@ def _multipart(kind: bytes, body: bytes) -> Report | None:
 def _delivery(block: bytes) -> Told | None:
     """One per-recipient block (RFC 3464 §2.3); None of the per-message block and of what cannot be understood."""
     fields = split_fields(block, _FIELDS)
-    action = _value(fields, b"action").split(b" ")[0].decode("ascii", "replace").lower()
+    action = fields.first(b"action").split(b" ")[0].decode("ascii", "replace").lower()
     addresses = _addresses(fields)
     if action not in _ACTIONS or not addresses:
         return None
-    status = _STATUS.match(_value(fields, b"status").decode("ascii", "replace"))
+    status = _STATUS.match(fields.first(b"status").decode("ascii", "replace"))
     return Told(addresses, "relayed" if action == "expanded" else action, status[0] if status else "")
 
 
-def _disposition(fields: dict[bytes, list[bytes]]) -> list[Told]:
+def _disposition(fields: Fields) -> list[Told]:
     """RFC 8098 §3.2.6: displayed is read; whatever else a program does with a message tells nothing of its reader."""
-    shown = _value(fields, b"disposition").partition(b";")[2].strip().lower().startswith(b"displayed")
+    shown = fields.first(b"disposition").partition(b";")[2].strip().lower().startswith(b"displayed")
     return [Told(_addresses(fields), "read")] if shown else []
 
 
-def _plain(fields: dict[bytes, list[bytes]], body: bytes) -> Report | None:
+def _plain(fields: Fields, body: bytes) -> Report | None:
     """Its message is the one that it shows or answers; who is named before what it shows of it did not get it."""
-    named = message_ids(_value(fields, b"in-reply-to")) + message_ids(_value(fields, b"references"))
+    named = message_ids(fields.first(b"in-reply-to")) + message_ids(fields.first(b"references"))
     shown = [found.decode("utf-8", "replace") for found in _MESSAGE_ID_LINE.findall(body)[:MOST_PARTS]]
     identifiers = tuple(dict.fromkeys([*shown, *reversed(named)]))
     if not identifiers:
@@ -123,37 +121,21 @@ def _plain(fields: dict[bytes, list[bytes]], body: bytes) -> Report | None:
     return Report("", identifiers, (Told(frozenset(written[:MOST_RECIPIENTS]), "failed"),))
 
 
-def _parts(kind: bytes, body: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _parts(message: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The type, lower-case, and the decoded content of each part."""
-    found = _BOUNDARY.search(kind)
-    if found is None:
-        return
-    boundary = re.escape(found[1] or found[2])
-    pieces = re.split(rb"(?:\A|\r?\n)--" + boundary + rb"(?:--)?[ \t]*(?=\r?\n|\Z)", body, maxsplit=MOST_PARTS)
-    for piece in pieces[1:]:
-        lines = piece.removeprefix(b"\r").removeprefix(b"\n")
-        empty = re.search(rb"(?:\A|\n)\r?\n", lines)
-        if empty is None:
-            continue
-        fields = split_fields(lines[: empty.start() + 1], _FIELDS)
-        encoding = _value(fields, b"content-transfer-encoding").lower()
-        part_kind = _value(fields, b"content-type").partition(b";")[0].strip().lower()
-        yield part_kind, _decoded(lines[empty.end() :], encoding)
+    scanner = Scanner(Limits(header=len(message) + 1))
+    scanner.feed(message)
+    for part in scanner.finish().root.parts[:MOST_PARTS]:
+        fields = split_fields(message[part.header_start : part.body_start], _FIELDS)
+        encoding = parse_encoding(fields.first(b"content-transfer-encoding"))
+        content = decoded(message[part.body_start : part.body_end], encoding)
+        yield parse_content_type(fields.first(b"content-type")).kind, content
 
 
-def _decoded(content: bytes, encoding: bytes) -> bytes:
-    if encoding == b"quoted-printable":
-        return binascii.a2b_qp(content)
-    if encoding == b"base64":
-        digits = re.sub(rb"[^A-Za-z0-9+/]", b"", content)
-        return b64decode(digits[: len(digits) // 4 * 4])
-    return content
-
-
-def _addresses(fields: dict[bytes, list[bytes]]) -> frozenset[str]:
+def _addresses(fields: Fields) -> frozenset[str]:
     """Of Original-Recipient and Final-Recipient: what stands after the type (RFC 3464 §2.3.1, RFC 8098 §3.2.3)."""
     found = [
-        _value(fields, name).partition(b";")[2].strip(b" \t<>") for name in (b"original-recipient", b"final-recipient")
+        fields.first(name).partition(b";")[2].strip(b" \t<>") for name in (b"original-recipient", b"final-recipient")
     ]
     return frozenset(each.lower().decode("utf-8", "replace") for each in found if each)
 
@@ -163,8 +145,3 @@ def _xtext(value: bytes) -> str:
     return "".join(
         chr(octet) if 33 <= octet <= 126 and octet not in b"+=" else f"+{octet:02X}" for octet in value[:100]
     )
-
-
-def _value(fields: dict[bytes, list[bytes]], name: bytes) -> bytes:
-    values = fields.get(name)
-    return values[0] if values else b""

@@ -11,7 +11,7 @@ What must always hold:
 - There is no recursion; open parts are a list.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from mssante.mime import imap_text
@@ -19,7 +19,7 @@ from mssante.mime.card import LEAF, MESSAGE, MULTIPART, Card, Part
 from mssante.mime.content import MESSAGE as MESSAGE_TYPE
 from mssante.mime.content import OPAQUE, TEXT_PLAIN, ContentType, parse_content_type
 from mssante.mime.dates import parse_date
-from mssante.mime.headers import decode_text, message_ids, split_fields
+from mssante.mime.headers import Fields, decode_text, message_ids, split_fields
 
 _PIECE: Final = 65_536
 """Pieces longer than this are cut, so that one search never runs far beyond the next boundary."""
@@ -78,41 +78,30 @@ DEFAULT_LIMITS: Final = Limits()
 _CR: Final = 13
 
 
+@dataclass(slots=True, eq=False)
 class _Open:
     """A part whose end is not seen yet."""
 
-    __slots__ = (
-        "body_start",
-        "content",
-        "delimiter",
-        "envelope",
-        "fields",
-        "header_start",
-        "hit",
-        "inner_envelope",
-        "is_message",
-        "kind",
-        "lines_before",
-        "parts",
-        "searched",
-        "structures",
-    )
-
-    def __init__(self, header_start: int, is_message: bool, content: ContentType) -> None:
-        self.header_start = header_start
-        self.body_start = header_start
-        self.is_message = is_message
-        self.content = content
-        self.fields: dict[bytes, list[bytes]] = {}
-        self.kind = LEAF
-        self.envelope = b""  # of this part when it is a message
-        self.inner_envelope = b""  # of the message within when this part is message/rfc822
-        self.lines_before = -1  # newlines before the body, -1 when this part's lines are not counted
-        self.delimiter = b""  # LF, "--" and the boundary, while this multipart may have further parts
-        self.searched = 0  # no delimiter starts before this offset
-        self.hit = -1  # offset of the next delimiter's LF, when known
-        self.parts: list[Part] = []
-        self.structures: list[bytes] = []
+    header_start: int
+    is_message: bool
+    content: ContentType
+    body_start: int = 0
+    fields: Fields = field(default_factory=Fields)
+    kind: int = LEAF
+    envelope: bytes = b""
+    """Of this part when it is a message."""
+    inner_envelope: bytes = b""
+    """Of the message within when this part is message/rfc822."""
+    lines_before: int = -1
+    """Newlines before the body, -1 when this part's lines are not counted."""
+    delimiter: bytes = b""
+    """LF, "--" and the boundary, while this multipart may have further parts."""
+    searched: int = 0
+    """No delimiter starts before this offset."""
+    hit: int = -1
+    """Offset of the next delimiter's LF, when known."""
+    parts: list[Part] = field(default_factory=list)
+    structures: list[bytes] = field(default_factory=list)
 
 
 class Digest(Protocol):
@@ -163,18 +152,18 @@ class Scanner:
         root = self._stack[0]
         fields = root.fields
         part, structure = self._close(0, size)
-        date = parse_date(_first(fields, b"date"))
-        identifiers = message_ids(_first(fields, b"message-id"))
-        replied = message_ids(_first(fields, b"in-reply-to"))
+        date = parse_date(fields.first(b"date"))
+        identifiers = message_ids(fields.first(b"message-id"))
+        replied = message_ids(fields.first(b"in-reply-to"))
         return Card(
             size=size,
             envelope=root.envelope,
             bodystructure=structure,
             root=part,
-            subject=decode_text(_first(fields, b"subject")),
+            subject=decode_text(fields.first(b"subject")),
             message_id=identifiers[0] if identifiers else "",
             in_reply_to=replied[0] if replied else "",
-            references=message_ids(_first(fields, b"references")),
+            references=message_ids(fields.first(b"references")),
             date_us=date[0] if date else None,
             date_zone=date[1] if date else 0,
         )
@@ -379,8 +368,3 @@ def _after_blank_line(buffer: bytearray, start: int, stop: int) -> int:
     if bare >= 0:
         return bare + 2
     return crlf + 3 if crlf >= 0 else -1
-
-
-def _first(fields: dict[bytes, list[bytes]], name: bytes) -> bytes:
-    values = fields.get(name)
-    return values[0] if values else b""

@@ -6,9 +6,9 @@ line feed but between header fields and no NUL but between its sections. Nothing
 reading is linear in the octets looked at, which are bounded whatever the message holds.
 """
 
-import binascii
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -19,6 +19,7 @@ from mssante.domain.normal_forms import normalized
 from mssante.mime.card import LEAF, Card, Part
 from mssante.mime.content import ContentType, parse_content_type, parse_parameters
 from mssante.mime.headers import codec_of, decode_text, split_fields, unfold
+from mssante.mime.part_reader import decoded
 
 MAX_OCTETS: Final = 1024 * 1024
 """Octets of text parts that are looked at in one message, as they came."""
@@ -103,7 +104,7 @@ def message_text(octets: Octets, card: Card, prepend: bytes, form: Fold, pdf_tex
     header = prepend + octets(0, min(card.header_length, _MAX_HEADER))
     heads, bodies = [], []
     left = MAX_OCTETS
-    for part in _parts(card.root):
+    for part in islice(card.root.walk(), MAX_PARTS):
         own = header
         if part is not card.root:
             own = octets(part.header_start, min(part.body_start, part.header_start + _MAX_PART_HEADER))
@@ -123,16 +124,7 @@ def message_text(octets: Octets, card: Card, prepend: bytes, form: Fold, pdf_tex
 
 def text_parts(root: Part) -> list[Part]:
     """Every leaf, those of messages within included, `MAX_PARTS` at most."""
-    return [part for part in _parts(root) if part.kind == LEAF]
-
-
-def _parts(root: Part) -> Iterator[Part]:
-    waiting, seen = [root], 0
-    while waiting and seen < MAX_PARTS:
-        part = waiting.pop()
-        seen += 1
-        yield part
-        waiting.extend(reversed(part.parts))
+    return [part for part in islice(root.walk(), MAX_PARTS) if part.kind == LEAF]
 
 
 def _lines(header: bytes, form: Fold) -> str:
@@ -159,8 +151,7 @@ def _extended(value: bytes) -> Iterator[str]:
 def content_of(header: bytes) -> tuple[ContentType, bytes]:
     """The type of a part and its transfer encoding in lower case."""
     fields = split_fields(header, frozenset({b"content-type", b"content-transfer-encoding"}))
-    encoding = fields.get(b"content-transfer-encoding", [b""])[0].lower()
-    return parse_content_type(fields.get(b"content-type", [b""])[0]), encoding
+    return parse_content_type(fields.first(b"content-type")), fields.first(b"content-transfer-encoding").lower()
 
 
 def charset_of(kind: ContentType) -> bytes:
@@ -170,16 +161,6 @@ def charset_of(kind: ContentType) -> bytes:
 def part_text(octets: bytes, encoding: bytes, charset: bytes) -> str:
     """The text of a part; damaged encodings give what can be read."""
     return _in_charset(decoded(octets, encoding), charset)
-
-
-def decoded(octets: bytes, encoding: bytes) -> bytes:
-    if encoding == b"base64":
-        digits = octets.translate(None, b"\r\n \t")
-        try:
-            return binascii.a2b_base64(digits[: len(digits) // 4 * 4])
-        except binascii.Error:
-            return b""
-    return binascii.a2b_qp(octets) if encoding == b"quoted-printable" else octets
 
 
 def _in_charset(octets: bytes, charset: bytes) -> str:

@@ -22,7 +22,7 @@ from mssante.mime.archive import Budget, Member, Unreadable
 from mssante.mime.card import LEAF, MULTIPART, Card, Part
 from mssante.mime.clinical import documents_of_xml, is_xml
 from mssante.mime.content import parse_content_type, parse_disposition, parse_encoding
-from mssante.mime.headers import decode_text, split_fields
+from mssante.mime.headers import Fields, decode_text, split_fields
 from mssante.mime.part_reader import PIECE, UUENCODE, Content, Octets, Read, content_of, held, pieces
 from mssante.mime.scanner import DEFAULT_LIMITS, HeaderTooLarge, Scanner
 
@@ -88,7 +88,7 @@ class _Search:
         if number >= DEFAULT_LIMITS.parts or headers >= DEFAULT_LIMITS.part_headers:
             self.found.append(Document(within or "message", fault=Fault.CUT))
 
-    def _part(self, read: Read, part: Part, fields: dict[bytes, list[bytes]], name: str, depth: int) -> None:
+    def _part(self, read: Read, part: Part, fields: Fields, name: str, depth: int) -> None:
         if part.body_start == part.body_end:
             return
         if not _has_one_reading(read, part, fields.get(b"content-type", [])):
@@ -245,9 +245,9 @@ def _from_digits(beginning: bytes) -> bytes:
         return b""
 
 
-def _name(fields: dict[bytes, list[bytes]]) -> str:
-    disposition = parse_disposition(fields.get(b"content-disposition", [b""])[0])
+def _name(fields: Fields) -> str:
+    disposition = parse_disposition(fields.first(b"content-disposition"))
     given = dict(disposition[1]) if disposition else {}
-    typed = dict(parse_content_type(fields.get(b"content-type", [b""])[0]).parameters)
+    typed = dict(parse_content_type(fields.first(b"content-type")).parameters)
     name = given.get(b"filename") or typed.get(b"name") or given.get(b"filename*") or typed.get(b"name*") or b""
     return decode_text(name) or "sans nom"

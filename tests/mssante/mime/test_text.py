@@ -60,7 +60,7 @@ def test_a_folded_text_has_no_line_and_no_nul(text: str) -> None:
     ("octets", "encoding", "charset", "text"),
     [
         (b"Qm9uam91\r\ncg==", b"base64", b"utf-8", "Bonjour"),
-        (b"Qm9uam91cg", b"base64", b"utf-8", "Bonjou"),
+        (b"Qm9uam91cg", b"base64", b"utf-8", "Bonjour"),
         (b"!!!", b"base64", b"utf-8", ""),
         (b"=C9t=\r\n=E9", b"quoted-printable", b"latin-1", "Été"),
         (b"l\x92\x9cuf", b"8bit", b"iso-8859-1", "l’œuf"),
