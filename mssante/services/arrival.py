@@ -201,7 +201,7 @@ class Arrival:
         if not self._in_body:
             self._begin_body(len(self._gathered))
         card = self._scanner.finish()
-        headers = self._listing(self._transaction, header_facts(self._header))
+        headers = self._listing(self._transaction, self._facts)
         verdict = decide_data(self._transaction.facts, headers)
         if not isinstance(verdict, Accept):
             return verdict
@@ -288,22 +288,23 @@ class Arrival:
             self._body = self._body_hash.update
         if rest and self._body is not None:
             self._body(rest)
-        self._header = self._completed(without_forged_results(header, self._intake.own_names))
+        self._header = without_forged_results(header, self._intake.own_names)
+        self._facts = header_facts(self._header)
+        if self._transaction.caller.edge is Edge.SUBMISSION and (missing := self._missing(self._header, self._facts)):
+            self._header = missing + self._header
+            self._facts = header_facts(self._header)
         self._keep(self._header + rest)
 
-    def _completed(self, header: bytes) -> bytes:
-        """The header of a holder's message with the Message-ID, the Date and the From that it lacks (RFC 6409 §8)."""
-        if self._transaction.caller.edge is not Edge.SUBMISSION:
-            return header
+    def _missing(self, header: bytes, facts: HeaderFacts) -> bytes:
+        """The Message-ID, the Date and the From that the header of a holder's message lacks (RFC 6409 §8)."""
         added = b""
-        facts = header_facts(header)
         if not facts.from_addresses and self._transaction.sender is not None:
             added += f"From: <{self._transaction.sender}>\r\n".encode()
         if not facts.message_id:
             added += f"Message-ID: <{self._id}@{self._intake.hostname}>\r\n".encode()
         if not header_fields(header, ("date",)).strip():
             added += f"Date: {formatdate(self._intake.clock.now_us() / 1_000_000)}\r\n".encode()
-        return added + header
+        return added
 
     @property
     def _leaves(self) -> bool:
