@@ -7,6 +7,7 @@ stops the others, and none stops mail.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import structlog
 
@@ -22,6 +23,8 @@ from mssante.store.annuaire import Copy
 
 FIRST_S = 5.0
 """After the start: mail has its doors open and its caches warm before a source is read."""
+REST_S = 5.0
+"""From a change of a mailbox to the feeding that takes it along, with all those that come meanwhile."""
 
 log = structlog.get_logger("mssante.annuaire")
 
@@ -44,12 +47,14 @@ class AnnuaireUpkeep:
         policy: Policy,
         interval_s: int,
         first_s: float = FIRST_S,
+        rest_s: float = REST_S,
     ) -> None:
         self._store, self._clock = store, clock
         self._spec, self._guard, self._refresh_s = spec, guard, refresh_s
         self._carnet, self._holders = carnet, holders
         self._way, self._policy, self._interval_s = way, policy, interval_s
-        self._first_s = first_s
+        self._first_s, self._rest_s = first_s, rest_s
+        self._changed = asyncio.Event()
         self._problems: dict[str, str] = {}
         self._running: asyncio.Task[None] | None = None
         self.copy = Copy()
@@ -74,21 +79,38 @@ class AnnuaireUpkeep:
                 tasks.create_task(self._keep_published(self._way))
 
     async def _keep_copy(self) -> None:
+        """Reads the source and feeds the address books at their time; holders who may sign in there no longer, or only
+        now, are told to the books at once."""
         await asyncio.sleep(self._first_s)
+        if self._carnet is not None and self._holders:
+            self._store.hints.subscribe("accounts", None, self._changed.set)
+        loop = asyncio.get_running_loop()
         while True:
+            next_s = loop.time() + self._refresh_s
             if self._spec is not None:
                 await self._read(self._spec)
-            try:
-                await self.look()
-                if self._carnet is None and self.copy.fed is not None:
-                    await self._store.write(copies.fed, None)
-                if self._carnet is not None:
-                    added = await feed(self._store, self._carnet, holders=self._holders)
-                    log.info("address books fed", added=added)
-                self._told_once("address books", "")
-            except (CarnetUnreachable, StoreError, OSError) as fault:
-                self._told_once("address books", str(fault))
-            await asyncio.sleep(self._refresh_s)
+            await self._feed()
+            while await self._told_of_a_change(next_s - loop.time()):
+                await asyncio.sleep(self._rest_s)
+                await self._feed()
+
+    async def _told_of_a_change(self, within_s: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(self._changed.wait(), within_s)
+        return False
+
+    async def _feed(self) -> None:
+        self._changed.clear()
+        try:
+            await self.look()
+            if self._carnet is None and self.copy.fed is not None:
+                await self._store.write(copies.fed, None)
+            if self._carnet is not None:
+                added = await feed(self._store, self._carnet, holders=self._holders)
+                log.info("address books fed", added=added)
+            self._told_once("address books", "")
+        except (CarnetUnreachable, StoreError, OSError) as fault:
+            self._told_once("address books", str(fault))
 
     async def _read(self, spec: Spec) -> None:
         try:

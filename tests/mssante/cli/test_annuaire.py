@@ -1,5 +1,6 @@
 """`mssante annuaire`: each command, its exit codes, and what it shows."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,26 @@ def test_own_mailboxes_are_published(operator: Operator) -> None:
     assert (row["address"], row["operation"], row["state"]) == (address, "publish", "sent")
     assert len(list((operator.directory / "data" / "publication" / "depot").glob("*.csv"))) == 1
     assert operator("annuaire", "status", "--json").json["published"] == {"sent": 1}
+
+
+def test_what_the_regulator_closes_is_withdrawn_and_comes_back(operator: Operator) -> None:
+    changed(operator, "publication", to="file")
+    address = operator.bal()
+    depot = operator.directory / "data" / "publication" / "depot"
+    seen: set[Path] = set()
+
+    def told() -> list[tuple[str, str]]:
+        """(operation, address) of what `annuaire publish` drops."""
+        assert operator("annuaire", "publish").code == 0
+        new = set(depot.glob("*.csv")) - seen
+        seen.update(new)
+        rows = [row for path in new for row in csv.DictReader(path.read_text().splitlines(), delimiter="|")]
+        return [(row["Opération"], row["Adresse BAL"]) for row in rows]
+
+    assert told() == [("publish", address)]
+    assert operator("regulateur", "clore", address, "--motif", "envois en nombre").code == 0
+    assert told() == [("withdraw", address)]
+    (row,) = operator("annuaire", "publish", "--json").json
+    assert (row["operation"], row["state"]) == ("withdraw", "sent")
+    assert operator("regulateur", "rouvrir", address, "--motif", "recours").code == 0
+    assert told() == [("publish", address)]

@@ -3,28 +3,35 @@
 import asyncio
 from pathlib import Path
 
-from annuaire.source import Extraction
+from annuaire.ldap3_client import connected
+from annuaire.source import Extraction, Ldap, SourceError
+from mssante.domain.address import parse_address
+from mssante.services import bals
 from mssante.services.annuaire import Guard
 from mssante.services.annuaire_upkeep import AnnuaireUpkeep
 from mssante.services.publication import Policy
 from mssante.store import annuaire as copies
 from tests.annuaire.fictive import LINES
-from tests.mssante.services.conftest import Cabinet
+from tests.annuaire.test_carnet import BASE, configured, target
+from tests.mssante.services.conftest import DOCTOR, PASSWORD, Cabinet
+from tests.support import slapd
+from tests.support.debian import require
 
 
-def upkeep(cabinet: Cabinet, path: Path) -> AnnuaireUpkeep:
+def upkeep(cabinet: Cabinet, path: Path | None, carnet: Ldap | None = None) -> AnnuaireUpkeep:
     return AnnuaireUpkeep(
         cabinet.store,
         cabinet.clock,
-        spec=Extraction(path=str(path)),
+        spec=Extraction(path=str(path)) if path is not None else None,
         guard=Guard(),
         refresh_s=3600,
-        carnet=None,
-        holders=False,
+        carnet=carnet,
+        holders=carnet is not None,
         way=None,
         policy=Policy(),
         interval_s=60,
         first_s=0,
+        rest_s=0,
     )
 
 
@@ -52,3 +59,34 @@ async def test_a_source_that_is_away_is_counted_and_the_copy_serves_on(cabinet: 
     copy = await cabinet.store.read(copies.copy)
     assert "absent.txt" in copy.problem
     assert copy.owner == ""
+
+
+async def test_who_may_sign_in_no_longer_is_told_to_the_address_books_at_once(cabinet: Cabinet, tmp_path: Path) -> None:
+    """The next feeding by the clock is an hour away."""
+    require("slapd", "slapd")
+    doctor = parse_address(DOCTOR)
+    folder = tmp_path / "carnet"
+    folder.mkdir()
+    with slapd.running(configured(folder, "users"), folder) as running:
+        secret = tmp_path / "holder"
+        secret.write_text(PASSWORD)
+        holder = target(running, bind_dn=f"uid={DOCTOR},ou=comptes,{BASE}", password_file=str(secret))
+
+        async def until_signs_in(wanted: bool) -> None:
+            signs_in = not wanted
+            while signs_in is not wanted:
+                try:
+                    (await asyncio.to_thread(connected, holder)).unbind()
+                    signs_in = True
+                except SourceError:
+                    signs_in = False
+
+        kept = upkeep(cabinet, None, target(running))
+        upkept = asyncio.create_task(kept.run())
+        await until_signs_in(True)
+        await cabinet.store.write(bals.suspend, doctor, "enquete", "operateur")
+        await until_signs_in(False)
+        await cabinet.store.write(bals.reopen, doctor, "", "operateur")
+        await until_signs_in(True)
+        await kept.stop()
+        assert upkept.cancelled()
