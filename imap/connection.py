@@ -46,30 +46,6 @@ _log = structlog.get_logger("imap")
 
 
 class Connection(asyncio.Protocol):
-    __slots__ = (
-        "__weakref__",
-        "_ended",
-        "_farewell",
-        "_implicit",
-        "_loop",
-        "_news",
-        "_out",
-        "_out_size",
-        "_paused",
-        "_reading",
-        "_server",
-        "_task",
-        "_transport",
-        "_waiter",
-        "client",
-        "deadline",
-        "encrypted",
-        "framer",
-        "idling",
-        "meanwhile",
-        "peer",
-    )
-
     def __init__(self, server: ImapServer, *, implicit_tls: bool) -> None:
         self._server = server
         self._implicit = implicit_tls

@@ -88,21 +88,6 @@ _CHUNK = 65536
 
 
 class Framer:
-    __slots__ = (
-        "_buffer",
-        "_dead",
-        "_drop",
-        "_dropped",
-        "_dropping",
-        "_held",
-        "_literals",
-        "_message",
-        "_need",
-        "_scanned",
-        "_texts",
-        "limits",
-    )
-
     def __init__(self, limits: Limits = BEFORE_LOGIN) -> None:
         self.limits = limits
         self._buffer = bytearray()

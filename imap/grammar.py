@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -54,7 +55,6 @@ def _plain(lexer: Lexer) -> Plain:
 
 
 def _id(lexer: Lexer) -> Id:
-    lexer.space()
     if not lexer.next_is(b"("):
         if lexer.keyword() != "NIL":
             raise SyntaxFault("a list or NIL is missing")
@@ -67,24 +67,19 @@ def _id(lexer: Lexer) -> Id:
 
 
 def _enable(lexer: Lexer) -> Enable:
-    names = []
-    while not lexer.at_end():
-        lexer.space()
+    names = [lexer.keyword()]
+    while lexer.take(b" "):
         names.append(lexer.keyword())
-    if not names:
-        raise SyntaxFault("arguments are missing")
     return Enable(tuple(names))
 
 
 def _login(lexer: Lexer) -> Login:
-    lexer.space()
     login = lexer.text()
     lexer.space()
     return Login(login, lexer.text())
 
 
 def _authenticate(lexer: Lexer) -> Authenticate:
-    lexer.space()
     mechanism = lexer.keyword()
     if not lexer.take(b" "):
         return Authenticate(mechanism)
@@ -96,7 +91,6 @@ def _authenticate(lexer: Lexer) -> Authenticate:
 
 def _select(lexer: Lexer, read_only: bool = False) -> Select:
     """With the parameters of RFC 7162 §7 (`select-param`)."""
-    lexer.space()
     mailbox = lexer.mailbox()
     parameters: dict[str, Resync | None] = {}
 
@@ -141,17 +135,11 @@ def _known(lexer: Lexer) -> Ranges:
     return ranges
 
 
-def _examine(lexer: Lexer) -> Select:
-    return _select(lexer, read_only=True)
-
-
 def _mailbox(lexer: Lexer) -> Mailbox:
-    lexer.space()
     return Mailbox(lexer.mailbox())
 
 
 def _create(lexer: Lexer) -> Create:
-    lexer.space()
     mailbox = lexer.mailbox()
     uses: list[str] = []
     if lexer.take(b" "):
@@ -165,7 +153,6 @@ def _create(lexer: Lexer) -> Create:
 
 
 def _rename(lexer: Lexer) -> Rename:
-    lexer.space()
     mailbox = lexer.mailbox()
     lexer.space()
     return Rename(mailbox, lexer.mailbox())
@@ -179,14 +166,12 @@ def _status_item(lexer: Lexer) -> StatusItem:
 
 
 def _status(lexer: Lexer) -> Status:
-    lexer.space()
     mailbox = lexer.mailbox()
     lexer.space()
     return Status(mailbox, tuple(lexer.parenthesised(lambda: _status_item(lexer))))
 
 
 def _lsub(lexer: Lexer) -> List:
-    lexer.space()
     reference = lexer.mailbox()
     lexer.space()
     return List(reference, (lexer.list_mailbox(),), lsub=True)
@@ -194,7 +179,6 @@ def _lsub(lexer: Lexer) -> List:
 
 def _list(lexer: Lexer) -> List:
     """`list` with the extended syntax of RFC 5258 §6."""
-    lexer.space()
     selection: list[str] | None = None
     if lexer.next_is(b"("):
         selection = lexer.parenthesised(lexer.keyword, empty=True)
@@ -242,7 +226,6 @@ def _list(lexer: Lexer) -> List:
 
 
 def _get_quota(lexer: Lexer) -> Quota:
-    lexer.space()
     return Quota(lexer.text())
 
 
@@ -258,7 +241,7 @@ COMMANDS: Final[dict[str, tuple[State, Rule]]] = {
     "AUTHENTICATE": (State.NOT_AUTHENTICATED, _authenticate),
     "ENABLE": (State.AUTHENTICATED, _enable),
     "SELECT": (State.AUTHENTICATED, _select),
-    "EXAMINE": (State.AUTHENTICATED, _examine),
+    "EXAMINE": (State.AUTHENTICATED, partial(_select, read_only=True)),
     "CREATE": (State.AUTHENTICATED, _create),
     "DELETE": (State.AUTHENTICATED, _mailbox),
     "RENAME": (State.AUTHENTICATED, _rename),
@@ -284,24 +267,18 @@ COMMANDS: Final[dict[str, tuple[State, Rule]]] = {
     "CLOSE": (State.SELECTED, _plain),
     "UNSELECT": (State.SELECTED, _plain),
     "EXPUNGE": (State.SELECTED, messages.expunge),
-    "UID EXPUNGE": (State.SELECTED, messages.uid_expunge),
     "SEARCH": (State.SELECTED, messages.search),
-    "UID SEARCH": (State.SELECTED, messages.uid_search),
     "SORT": (State.SELECTED, messages.sort),
-    "UID SORT": (State.SELECTED, messages.uid_sort),
     "THREAD": (State.SELECTED, messages.thread),
-    "UID THREAD": (State.SELECTED, messages.uid_thread),
     "REPLACE": (State.SELECTED, messages.replace),
-    "UID REPLACE": (State.SELECTED, messages.uid_replace),
     "FETCH": (State.SELECTED, messages.fetch),
-    "UID FETCH": (State.SELECTED, messages.uid_fetch),
     "STORE": (State.SELECTED, messages.store),
-    "UID STORE": (State.SELECTED, messages.uid_store),
     "COPY": (State.SELECTED, messages.copy),
-    "UID COPY": (State.SELECTED, messages.uid_copy),
     "MOVE": (State.SELECTED, messages.copy),
-    "UID MOVE": (State.SELECTED, messages.uid_copy),
 }
+BY_UID: Final = ("COPY", "EXPUNGE", "FETCH", "MOVE", "REPLACE", "SEARCH", "SORT", "STORE", "THREAD")
+"""Commands that have a sibling by UID, named `UID FETCH` and so on."""
+COMMANDS.update({f"UID {name}": COMMANDS[name] for name in BY_UID})
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -321,13 +298,16 @@ def read_head(command: Command, *, utf8: bool = False) -> Head:
         name = lexer.keyword()
         if name == "UID":
             lexer.space()
-            name = "UID " + lexer.keyword()
+            name, lexer.uid = "UID " + lexer.keyword(), True
     except SyntaxFault:
         name = ""
     return Head(tag, name, lexer)
 
 
 def read_value(head: Head, rule: Rule) -> Value:
+    """`rule` reads the arguments from behind the first space."""
+    if not head.lexer.at_end():
+        head.lexer.space()
     value = rule(head.lexer)
     head.lexer.end()
     return value

@@ -19,7 +19,6 @@ _RIGHTS = re.compile(r"[+-]?[a-z0-9]*")
 
 def identified(lexer: Lexer) -> Identified:
     """DELETEACL, LISTRIGHTS."""
-    lexer.space()
     mailbox = lexer.mailbox()
     lexer.space()
     return Identified(mailbox, lexer.text())
@@ -40,7 +39,6 @@ _DEPTHS = {"0": 0, "1": 1, "INFINITY": None}
 
 def get_metadata(lexer: Lexer) -> GetMetadata:
     """Options stand before the mailbox in the grammar of RFC 5464 §5, behind it in its §4.2.1: both are read."""
-    lexer.space()
     options = _Options()
     if lexer.next_is(b"("):
         lexer.parenthesised(lambda: options.read(lexer, lexer.keyword()))
@@ -70,7 +68,6 @@ class _Options:
 
 
 def set_metadata(lexer: Lexer) -> SetMetadata:
-    lexer.space()
     mailbox = lexer.mailbox()
     lexer.space()
 
@@ -110,7 +107,6 @@ _BADEVENT = (
 
 def notify(lexer: Lexer) -> Notify:
     """An event that is not known is refused with NO once all was read (§3.1)."""
-    lexer.space()
     word = lexer.keyword()
     if word == "NONE":
         return Notify()

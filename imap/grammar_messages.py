@@ -7,7 +7,7 @@ Invariant: as in `grammar.py`, one rule, one value or a fault; `COMMANDS` there 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -51,24 +51,18 @@ def _flags(words: list[bytes]) -> FlagSet:
 
 def append(lexer: Lexer) -> AppendHead:
     """APPEND up to where its first message literal stands; the literal itself is the framer's."""
-    lexer.space()
     mailbox = lexer.mailbox()
     return AppendHead(mailbox, appended(lexer))
 
 
-def replace(lexer: Lexer, uid: bool = False) -> AppendHead:
+def replace(lexer: Lexer) -> AppendHead:
     """RFC 8508 §3"""
-    lexer.space()
     ranges = lexer.sequence_set()
     if len(ranges) != 1 or ranges[0][0] != ranges[0][1] or ranges[0][0] < 0:
         raise SyntaxFault("one message is replaced at a time")
     lexer.space()
     mailbox = lexer.mailbox()
-    return AppendHead(mailbox, appended(lexer), ranges, uid)
-
-
-def uid_replace(lexer: Lexer) -> AppendHead:
-    return replace(lexer, uid=True)
+    return AppendHead(mailbox, appended(lexer), ranges, lexer.uid)
 
 
 def appended(lexer: Lexer) -> Appended:
@@ -98,9 +92,8 @@ def appended(lexer: Lexer) -> Appended:
 _RESULTS: Final = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL"})
 
 
-def search(lexer: Lexer, uid: bool = False) -> Search:
+def search(lexer: Lexer) -> Search:
     """`search` with result options (RFC 4731 §4, RFC 5182 §3, RFC 9394 §4)."""
-    lexer.space()
     returns: frozenset[str] | None = None
     partial: tuple[int, int] | None = None
 
@@ -122,7 +115,7 @@ def search(lexer: Lexer, uid: bool = False) -> Search:
     charset = _word_is_next(lexer, b"CHARSET")
     if charset:
         lex_charset(lexer)
-    return Search(lex_search(lexer), uid, returns, partial, charset)
+    return Search(lex_search(lexer), lexer.uid, returns, partial, charset)
 
 
 def _word_is_next(lexer: Lexer, word: bytes) -> bool:
@@ -134,17 +127,12 @@ def _word_is_next(lexer: Lexer, word: bytes) -> bool:
     return True
 
 
-def uid_search(lexer: Lexer) -> Search:
-    return search(lexer, uid=True)
-
-
 _SORT_KEYS: Final = frozenset({"ARRIVAL", "CC", "DATE", "FROM", "SIZE", "SUBJECT", "TO"})
 MAX_SORT_KEYS: Final = 20
 
 
-def sort(lexer: Lexer, uid: bool = False) -> Sort:
+def sort(lexer: Lexer) -> Sort:
     """RFC 5256 §5"""
-    lexer.space()
 
     def criterion() -> tuple[str, bool]:
         name = lexer.keyword()
@@ -159,24 +147,15 @@ def sort(lexer: Lexer, uid: bool = False) -> Sort:
     criteria = tuple(lexer.parenthesised(criterion))
     if len(criteria) > MAX_SORT_KEYS:
         raise Refused("Too many criteria", "LIMIT")
-    return Sort(criteria, _charset_and_keys(lexer), uid)
+    return Sort(criteria, _charset_and_keys(lexer), lexer.uid)
 
 
-def uid_sort(lexer: Lexer) -> Sort:
-    return sort(lexer, uid=True)
-
-
-def thread(lexer: Lexer, uid: bool = False) -> Thread:
+def thread(lexer: Lexer) -> Thread:
     """RFC 5256 §5"""
-    lexer.space()
     algorithm = lexer.keyword()
     if algorithm not in {"ORDEREDSUBJECT", "REFERENCES"}:
         raise SyntaxFault("unknown threading algorithm")
-    return Thread(algorithm, _charset_and_keys(lexer), uid)
-
-
-def uid_thread(lexer: Lexer) -> Thread:
-    return thread(lexer, uid=True)
+    return Thread(algorithm, _charset_and_keys(lexer), lexer.uid)
 
 
 def _charset_and_keys(lexer: Lexer) -> Key:
@@ -188,18 +167,16 @@ def _charset_and_keys(lexer: Lexer) -> Key:
 _MODIFIERS = re.compile(rb" (\((?:CHANGEDSINCE|VANISHED|PARTIAL)[^()]*\)) *$", re.IGNORECASE)
 
 
-def fetch(lexer: Lexer, uid: bool = False) -> Fetch:
-    lexer.space()
+def fetch(lexer: Lexer) -> Fetch:
     ranges = lexer.sequence_set()
     lexer.space()
     rest = lexer.rest()
     if rest is None:
-        items = lex_items(lexer)
-        return _modified(lexer, Fetch(ranges, items, uid)) if lexer.take(b" ") else Fetch(ranges, items, uid)
+        plain = Fetch(ranges, lex_items(lexer), lexer.uid)
+        return _modified(lexer, plain) if lexer.take(b" ") else plain
     found = _MODIFIERS.search(rest)
-    if found is None:
-        return Fetch(ranges, read_items(rest), uid)
-    return _modified(Lexer(Command((found[1],))), Fetch(ranges, read_items(rest[: found.start()]), uid))
+    plain = Fetch(ranges, read_items(rest[: found.start()] if found else rest), lexer.uid)
+    return _modified(Lexer(Command((found[1],))), plain) if found else plain
 
 
 def _modified(lexer: Lexer, plain: Fetch) -> Fetch:
@@ -226,15 +203,11 @@ def _modified(lexer: Lexer, plain: Fetch) -> Fetch:
     return msgspec.structs.replace(plain, **values)
 
 
-def uid_fetch(lexer: Lexer) -> Fetch:
-    return fetch(lexer, uid=True)
-
-
+_OPERATIONS: Final[dict[str, Literal["+", "-", "="]]] = {"+": "+", "-": "-", "": "="}
 _STORE_ITEM = re.compile(r"([+-]?)FLAGS(\.SILENT)?")
 
 
-def store(lexer: Lexer, uid: bool = False) -> Store:
-    lexer.space()
+def store(lexer: Lexer) -> Store:
     ranges = lexer.sequence_set()
     unchanged_since: int | None = None
     lexer.space()
@@ -256,28 +229,14 @@ def store(lexer: Lexer, uid: bool = False) -> Store:
         while lexer.take(b" "):
             words.append(lexer.word())
         found = _flags(words)
-    return Store(ranges, item[1] or "=", bool(item[2]), found, uid, unchanged_since)
+    return Store(ranges, _OPERATIONS[item[1]], bool(item[2]), found, lexer.uid, unchanged_since)
 
 
-def uid_store(lexer: Lexer) -> Store:
-    return store(lexer, uid=True)
-
-
-def copy(lexer: Lexer, uid: bool = False) -> Copy:
-    lexer.space()
+def copy(lexer: Lexer) -> Copy:
     ranges = lexer.sequence_set()
     lexer.space()
-    return Copy(ranges, lexer.mailbox(), uid)
-
-
-def uid_copy(lexer: Lexer) -> Copy:
-    return copy(lexer, uid=True)
+    return Copy(ranges, lexer.mailbox(), lexer.uid)
 
 
 def expunge(lexer: Lexer) -> Expunge:
-    return Expunge()
-
-
-def uid_expunge(lexer: Lexer) -> Expunge:
-    lexer.space()
-    return Expunge(lexer.sequence_set())
+    return Expunge(lexer.sequence_set() if lexer.uid else None)

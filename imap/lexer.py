@@ -66,7 +66,7 @@ class Refused(ValueError):
 class Lexer:
     """A cursor over a command's texts and literals."""
 
-    __slots__ = ("_depth", "_index", "_literals", "_position", "_text", "_texts", "utf8")
+    __slots__ = ("_depth", "_index", "_literals", "_position", "_text", "_texts", "uid", "utf8")
 
     def __init__(self, command: Command, *, utf8: bool = False) -> None:
         self._texts = command.texts
@@ -75,6 +75,7 @@ class Lexer:
         self._position = 0
         self._text = command.texts[0]
         self._depth = 0
+        self.uid = False  # the command is one of those by UID
         self.utf8 = utf8  # ENABLE UTF8=ACCEPT or IMAP4rev2: mailbox names are UTF-8
 
     # -- marks

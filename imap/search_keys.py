@@ -18,43 +18,47 @@ from mssante.domain import flags
 MAX_KEYS: Final = 1000
 
 
-class All(msgspec.Struct, frozen=True):
+class Key(msgspec.Struct, frozen=True):
+    """A condition that a message meets or not."""
+
+
+class All(Key, frozen=True):
     pass
 
 
-class And(msgspec.Struct, frozen=True):
+class And(Key, frozen=True):
     keys: tuple[Key, ...]
 
 
-class Or(msgspec.Struct, frozen=True):
+class Or(Key, frozen=True):
     first: Key
     second: Key
 
 
-class Not(msgspec.Struct, frozen=True):
+class Not(Key, frozen=True):
     key: Key
 
 
-class Flag(msgspec.Struct, frozen=True):
+class Flag(Key, frozen=True):
     """A system flag by its bit."""
 
     bit: int
 
 
-class Keyword(msgspec.Struct, frozen=True):
+class Keyword(Key, frozen=True):
     word: str
 
 
-class Recent(msgspec.Struct, frozen=True):
+class Recent(Key, frozen=True):
     pass
 
 
-class Numbers(msgspec.Struct, frozen=True):
+class Numbers(Key, frozen=True):
     ranges: Ranges
     uid: bool
 
 
-class Size(msgspec.Struct, frozen=True):
+class Size(Key, frozen=True):
     """Larger (or smaller) than so many octets."""
 
     octets: int
@@ -67,7 +71,7 @@ class When(StrEnum):
     SINCE = "SINCE"
 
 
-class Day(msgspec.Struct, frozen=True):
+class Day(Key, frozen=True):
     """The internal date, or the Date: field when `sent`; time and zone disregarded."""
 
     when: When
@@ -75,71 +79,51 @@ class Day(msgspec.Struct, frozen=True):
     sent: bool
 
 
-class Saved(msgspec.Struct, frozen=True):
+class Saved(Key, frozen=True):
     """The day on which the message came into this folder (RFC 8514 §4.3)."""
 
     when: When
     day: date
 
 
-class Header(msgspec.Struct, frozen=True):
+class Header(Key, frozen=True):
     """Substring of a field's decoded text; empty text: the field exists."""
 
     name: str
     text: str
 
 
-class Body(msgspec.Struct, frozen=True):
+class Body(Key, frozen=True):
     text: str
     header: bool
     """TEXT: the header counts too."""
 
 
-class ModSeq(msgspec.Struct, frozen=True):
+class ModSeq(Key, frozen=True):
     """Changed at this modseq or later (RFC 7162 §3.1.5). The entry that a client names makes no difference: there is
     one modseq a message."""
 
     at_least: int
 
 
-class Within(msgspec.Struct, frozen=True):
+class Within(Key, frozen=True):
     """Arrived within the last `seconds`, or before that when `older` (RFC 5032 §3)."""
 
     seconds: int
     older: bool
 
 
-class ObjectId(msgspec.Struct, frozen=True):
+class ObjectId(Key, frozen=True):
     """EMAILID (RFC 8474 §5.3); of THREADID, which no message has here, the id is empty."""
 
     id: str
 
 
-class Among(msgspec.Struct, frozen=True):
+class Among(Key, frozen=True):
     """What a search of texts has come to; no command says this."""
 
     uids: Container[int]
 
-
-Key = (
-    All
-    | Among
-    | And
-    | Or
-    | Not
-    | Flag
-    | Keyword
-    | Recent
-    | Numbers
-    | Size
-    | Day
-    | Saved
-    | Header
-    | Body
-    | ModSeq
-    | Within
-    | ObjectId
-)
 
 _FLAGS: Final[dict[bytes, Key]] = {
     b"ALL": All(),

@@ -12,7 +12,8 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,7 +25,7 @@ from imap.lexer import Refused, SyntaxFault
 from imap.notify import Events, Watch
 from imap.values import Fetch, Value
 from imap.view import View, compact
-from mssante.services.mailboxes import MailboxRefused
+from mssante.services.mailboxes import Cause, MailboxRefused
 
 if TYPE_CHECKING:
     from imap.connection import Connection
@@ -58,25 +59,22 @@ class Farewell(Exception):
         self.code = code
 
 
-class Session:
-    __slots__ = (
-        "_bad",
-        "_unwatch_bal",
-        "_unwatch_folder",
-        "_unwatch_rights",
-        "account",
-        "enabled",
-        "failed_logins",
-        "mail",
-        "over",
-        "server",
-        "tag",
-        "upgrade",
-        "view",
-        "watch",
-        "wire",
-    )
+def gone() -> Refused:
+    return Refused("Des messages ont ete supprimes entre-temps", "EXPUNGEISSUED")
 
+
+@contextmanager
+def missing_may_be_created() -> Iterator[None]:
+    """Of a command into a mailbox: TRYCREATE when there is none (RFC 9051 §6.3.12)."""
+    try:
+        yield
+    except MailboxRefused as refused:
+        if refused.cause is not Cause.NONEXISTENT:
+            raise
+        raise Refused(str(refused), "TRYCREATE") from refused
+
+
+class Session:
     def __init__(self, server: ImapServer, wire: Connection) -> None:
         self.server = server
         self.wire = wire
@@ -125,6 +123,14 @@ class Session:
         if self.view is None:
             raise SyntaxFault("select a mailbox first")
         return self.view
+
+    @property
+    def writable(self) -> View:
+        """The selected folder; Refused when it is selected to be read only."""
+        view = self.selected
+        if view.read_only:
+            raise Refused("Le dossier est ouvert en lecture seule")
+        return view
 
     @property
     def there(self) -> Account:
@@ -286,6 +292,7 @@ class Session:
             if head.name not in _WITHOUT_ROWS:
                 await self.read_rows()
             condition = await self.server.run[head.name](self, value)
+            condition = condition or b"OK %b completed" % head.name.removeprefix("UID ").encode("ascii")
         except SyntaxFault as fault:
             self.bad(head.tag, str(fault))
             return

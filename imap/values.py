@@ -6,6 +6,7 @@ Invariants: frozen; mailbox names are text in canonical spelling, flags are bits
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -15,6 +16,10 @@ from imap.notify import Group
 from imap.search_keys import Key
 
 
+class Value(msgspec.Struct, frozen=True):
+    """What any command asks for."""
+
+
 class FlagSet(msgspec.Struct, frozen=True):
     """System flags as bits of `mssante.domain.flags`; keywords sorted, in the client's spelling."""
 
@@ -22,28 +27,28 @@ class FlagSet(msgspec.Struct, frozen=True):
     keywords: tuple[str, ...] = ()
 
 
-class Plain(msgspec.Struct, frozen=True):
+class Plain(Value, frozen=True):
     """A command without arguments."""
 
 
-class Id(msgspec.Struct, frozen=True):
+class Id(Value, frozen=True):
     """RFC 2971 §3.1."""
 
     fields: tuple[tuple[str, str | None], ...] = ()
 
 
-class Enable(msgspec.Struct, frozen=True):
+class Enable(Value, frozen=True):
     """RFC 5161 §3.1; names in capitals."""
 
     names: tuple[str, ...]
 
 
-class Login(msgspec.Struct, frozen=True):
+class Login(Value, frozen=True):
     login: str
     password: str
 
 
-class Authenticate(msgspec.Struct, frozen=True):
+class Authenticate(Value, frozen=True):
     """`initial`: the decoded initial response (RFC 4959), None without one."""
 
     mechanism: str
@@ -59,27 +64,27 @@ class Resync(msgspec.Struct, frozen=True):
     known: Ranges | None = None
 
 
-class Select(msgspec.Struct, frozen=True):
+class Select(Value, frozen=True):
     mailbox: str
     read_only: bool
     condstore: bool = False
     resync: Resync | None = None
 
 
-class Mailbox(msgspec.Struct, frozen=True):
+class Mailbox(Value, frozen=True):
     """DELETE, SUBSCRIBE, UNSUBSCRIBE, GETQUOTAROOT."""
 
     mailbox: str
 
 
-class Identified(msgspec.Struct, frozen=True):
+class Identified(Value, frozen=True):
     """A mailbox and somebody who has rights on it, or not: SETACL, DELETEACL, LISTRIGHTS (RFC 4314)."""
 
     mailbox: str
     identifier: str
 
 
-class GetMetadata(msgspec.Struct, frozen=True):
+class GetMetadata(Value, frozen=True):
     """RFC 5464 §4.2. `entries` in small letters; `depth` None: all below; `max_size`: octets of a value."""
 
     mailbox: str
@@ -88,21 +93,21 @@ class GetMetadata(msgspec.Struct, frozen=True):
     max_size: int | None = None
 
 
-class SetMetadata(msgspec.Struct, frozen=True):
+class SetMetadata(Value, frozen=True):
     """RFC 5464 §4.3. (name, value or None) in order."""
 
     mailbox: str
     notes: tuple[tuple[str, bytes | None], ...]
 
 
-class Create(msgspec.Struct, frozen=True):
+class Create(Value, frozen=True):
     """`special_use`: attributes asked for by `USE` (RFC 6154 §3), such as `\\Sent`."""
 
     mailbox: str
     special_use: tuple[str, ...] = ()
 
 
-class Rename(msgspec.Struct, frozen=True):
+class Rename(Value, frozen=True):
     mailbox: str
     to: str
 
@@ -121,12 +126,12 @@ class StatusItem(StrEnum):
     MAILBOXID = "MAILBOXID"
 
 
-class Status(msgspec.Struct, frozen=True):
+class Status(Value, frozen=True):
     mailbox: str
     items: tuple[StatusItem, ...]
 
 
-class List(msgspec.Struct, frozen=True):
+class List(Value, frozen=True):
     """LIST and LSUB. `only_*` are selection options, `special_use`, `children`, `subscribed`, `status` what to return
     besides (RFC 5258 §3, RFC 6154 §2, RFC 5819)."""
 
@@ -141,7 +146,7 @@ class List(msgspec.Struct, frozen=True):
     status: tuple[StatusItem, ...] = ()
 
 
-class Appended(msgspec.Struct, frozen=True):
+class Appended(Value, frozen=True):
     """What stands before a message literal. `internal_us`: microseconds, None when the client named no date.
     `utf8`: the literal stands in `UTF8 (...)` (RFC 6855 §4); `binary`: it is a literal8 (RFC 3516 §4.4)."""
 
@@ -151,7 +156,7 @@ class Appended(msgspec.Struct, frozen=True):
     binary: bool = False
 
 
-class AppendHead(msgspec.Struct, frozen=True):
+class AppendHead(Value, frozen=True):
     """APPEND up to its first message. `replaces`: the one message that REPLACE is about (RFC 8508), by UID when
     `uid`."""
 
@@ -161,7 +166,7 @@ class AppendHead(msgspec.Struct, frozen=True):
     uid: bool = False
 
 
-class Search(msgspec.Struct, frozen=True):
+class Search(Value, frozen=True):
     """`returns`: result options (RFC 4731, RFC 5182, RFC 9394), None without RETURN. `partial`: places among what is
     found, first and last, from 1 or from -1 backwards. `charset`: one was named."""
 
@@ -172,7 +177,7 @@ class Search(msgspec.Struct, frozen=True):
     charset: bool = False
 
 
-class Sort(msgspec.Struct, frozen=True):
+class Sort(Value, frozen=True):
     """Criteria as (name, descending) (RFC 5256 §3)."""
 
     criteria: tuple[tuple[str, bool], ...]
@@ -180,7 +185,7 @@ class Sort(msgspec.Struct, frozen=True):
     uid: bool
 
 
-class Thread(msgspec.Struct, frozen=True):
+class Thread(Value, frozen=True):
     """RFC 5256 §3; `algorithm` in capitals."""
 
     algorithm: str
@@ -188,7 +193,7 @@ class Thread(msgspec.Struct, frozen=True):
     uid: bool
 
 
-class Fetch(msgspec.Struct, frozen=True):
+class Fetch(Value, frozen=True):
     """`changed_since`, `vanished`: RFC 7162 §3.1.4.1, §3.2.6; `partial`: RFC 9394 §3.2."""
 
     ranges: Ranges
@@ -199,18 +204,18 @@ class Fetch(msgspec.Struct, frozen=True):
     partial: tuple[int, int] | None = None
 
 
-class Store(msgspec.Struct, frozen=True):
-    """`operation` is `+`, `-` or `=`. `unchanged_since`: RFC 7162 §3.1.3."""
+class Store(Value, frozen=True):
+    """`unchanged_since`: RFC 7162 §3.1.3."""
 
     ranges: Ranges
-    operation: str
+    operation: Literal["+", "-", "="]
     silent: bool
     flags: FlagSet
     uid: bool
     unchanged_since: int | None = None
 
 
-class Copy(msgspec.Struct, frozen=True):
+class Copy(Value, frozen=True):
     """COPY and MOVE."""
 
     ranges: Ranges
@@ -218,52 +223,23 @@ class Copy(msgspec.Struct, frozen=True):
     uid: bool
 
 
-class Quota(msgspec.Struct, frozen=True):
+class Quota(Value, frozen=True):
     """GETQUOTA (RFC 9208 §4.1.1)."""
 
     root: str
 
 
-class Notify(msgspec.Struct, frozen=True):
+class Notify(Value, frozen=True):
     """RFC 5465 §8; no groups: NOTIFY NONE. `status`: tell where all stands before it begins."""
 
     groups: tuple[Group, ...] = ()
     status: bool = False
 
 
-class Expunge(msgspec.Struct, frozen=True):
+class Expunge(Value, frozen=True):
     """`ranges` None: every \\Deleted message; else only those UIDs (RFC 4315 §2.1)."""
 
     ranges: Ranges | None = None
-
-
-Value = (
-    Plain
-    | Id
-    | Enable
-    | Login
-    | Authenticate
-    | Select
-    | Mailbox
-    | Identified
-    | GetMetadata
-    | SetMetadata
-    | Create
-    | Rename
-    | Status
-    | List
-    | AppendHead
-    | Appended
-    | Quota
-    | Search
-    | Sort
-    | Thread
-    | Fetch
-    | Store
-    | Copy
-    | Notify
-    | Expunge
-)
 
 
 class Tagged(msgspec.Struct, frozen=True):

@@ -26,20 +26,6 @@ _HEARD: Final = 200
 
 
 class View:
-    __slots__ = (
-        "_gone",
-        "_heard",
-        "folder_id",
-        "keywords",
-        "listing",
-        "name",
-        "read_only",
-        "recent_from",
-        "saved",
-        "saved_on",
-        "unread",
-    )
-
     def __init__(self, folder_id: int, name: str, listing: Listing, *, recent_from: int, read_only: bool) -> None:
         self.folder_id = folder_id
         self.name = name

@@ -1,6 +1,6 @@
 """Which function runs which command. One file per family; each function gets the session and the command's value, and
-gives the condition of the tagged answer (`OK ...`), or raises SyntaxFault (BAD), Refused or MailboxRefused (NO).
-"""
+gives the condition of the tagged answer (None: a plain `OK ... completed`), or raises SyntaxFault (BAD), Refused or
+MailboxRefused (NO)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ from imap.commands import (
     sort,
     store,
 )
+from imap.grammar import BY_UID
 
-RUN: Final[dict[str, Callable[[Any, Any], Awaitable[bytes]]]] = {
+RUN: Final[dict[str, Callable[[Any, Any], Awaitable[bytes | None]]]] = {
     "CAPABILITY": session.capability,
     "NOOP": session.noop,
-    "CHECK": session.check,
+    "CHECK": session.noop,
     "LOGOUT": session.logout,
     "ID": session.id_,
     "ENABLE": session.enable,
@@ -51,7 +52,6 @@ RUN: Final[dict[str, Callable[[Any, Any], Awaitable[bytes]]]] = {
     "LSUB": list.list_,
     "APPEND": append.without_message,
     "REPLACE": append.without_message,
-    "UID REPLACE": append.without_message,
     "GETQUOTA": mailboxes.get_quota,
     "GETQUOTAROOT": mailboxes.get_quota_root,
     "GETMETADATA": metadata.get_metadata,
@@ -64,19 +64,12 @@ RUN: Final[dict[str, Callable[[Any, Any], Awaitable[bytes]]]] = {
     "IDLE": idle.idle,
     "NOTIFY": notify.notify,
     "FETCH": fetch.fetch,
-    "UID FETCH": fetch.fetch,
     "SORT": sort.sort,
-    "UID SORT": sort.sort,
     "THREAD": sort.thread,
-    "UID THREAD": sort.thread,
     "STORE": store.store,
-    "UID STORE": store.store,
     "COPY": copy.copy,
-    "UID COPY": copy.copy,
     "MOVE": copy.move,
-    "UID MOVE": copy.move,
     "EXPUNGE": expunge.expunge,
-    "UID EXPUNGE": expunge.expunge,
     "SEARCH": search.search,
-    "UID SEARCH": search.search,
 }
+RUN.update({f"UID {name}": RUN[name] for name in BY_UID})

@@ -15,15 +15,14 @@ from mssante.domain.rights import READER, WRITER, shown
 from mssante.services.mailboxes import Account
 
 
-async def my_rights(session: Session, value: Mailbox) -> bytes:
+async def my_rights(session: Session, value: Mailbox) -> None:
     """§3.5"""
     mail, _ = await _existing(session, value.mailbox, "l")
     rights = shown(mail.access.letters).encode("ascii")
     session.wire.write(b"* MYRIGHTS %b %b\r\n" % (session.mailbox(value.mailbox), rights))
-    return b"OK MYRIGHTS completed"
 
 
-async def get_acl(session: Session, value: Mailbox) -> bytes:
+async def get_acl(session: Session, value: Mailbox) -> None:
     """§3.3: the holder, then each delegate by the address or RPPS that the right was given to."""
     mail, _ = await _existing(session, value.mailbox, "a")
     pairs = [
@@ -31,10 +30,9 @@ async def get_acl(session: Session, value: Mailbox) -> bytes:
         for name, letters in await mail.acl()
     ]
     session.wire.write(b"* ACL " + session.mailbox(value.mailbox) + b"".join(pairs) + b"\r\n")
-    return b"OK GETACL completed"
 
 
-async def list_rights(session: Session, value: Identified) -> bytes:
+async def list_rights(session: Session, value: Identified) -> None:
     """§3.4: the holder always has all; to another `read` gives some together, `write` the others besides."""
     mail, _ = await _existing(session, value.mailbox, "a")
     if value.identifier == mail.access.address:
@@ -44,7 +42,6 @@ async def list_rights(session: Session, value: Identified) -> bytes:
     words = " ".join(groups).encode("ascii")
     identifier = string(value.identifier.encode("utf-8"))
     session.wire.write(b"* LISTRIGHTS %b %b %b\r\n" % (session.mailbox(value.mailbox), identifier, words))
-    return b"OK LISTRIGHTS completed"
 
 
 async def change_acl(session: Session, value: Identified) -> bytes:

@@ -11,10 +11,10 @@ from imap.framer import Fault, MessageData, MessageEnd, MessageStart
 from imap.grammar import COMMANDS, Head, read_value
 from imap.grammar_messages import appended
 from imap.lexer import Lexer, Refused, SyntaxFault
-from imap.session import Session
+from imap.session import Session, missing_may_be_created
 from imap.values import Appended, AppendHead
 from imap.view import compact
-from mssante.services.mailboxes import Account, Append, Cause, MailboxRefused
+from mssante.services.mailboxes import Account, Append, MailboxRefused
 
 
 async def without_message(session: Session, _: AppendHead) -> bytes:
@@ -32,7 +32,9 @@ async def receive(session: Session, head: Head, start: MessageStart) -> None:
             if not isinstance(value, AppendHead):
                 raise SyntaxFault("no message belongs here")
             replaced = await _replaced(session, value)
-            appending = await _open(session, value)
+            with missing_may_be_created():
+                mail, name = await session.own.at(value.mailbox, "i")
+                appending = await mail.append(name)
             _begin(session, appending, start)
         except (SyntaxFault, Refused, MailboxRefused):
             session.wire.framer.refuse_message(start)
@@ -61,23 +63,11 @@ async def _replaced(session: Session, value: AppendHead) -> tuple[Account, int, 
     if value.replaces is None:
         return None
     await session.read_rows()
-    view = session.selected
+    view = session.writable
     places = view.places(value.replaces, uid=value.uid)
-    if view.read_only:
-        raise Refused("Le dossier est ouvert en lecture seule")
     if len(places) != 1 or view.is_gone(places[0]):
         raise Refused("Le message n'existe pas ou plus", "NONEXISTENT")
     return session.there, view.folder_id, view.listing.uids[places[0]]
-
-
-async def _open(session: Session, value: AppendHead) -> Append:
-    try:
-        mail, name = await session.own.at(value.mailbox, "i")
-        return await mail.append(name)
-    except MailboxRefused as refused:
-        if refused.cause is Cause.NONEXISTENT:
-            raise Refused(str(refused), "TRYCREATE") from refused
-        raise
 
 
 def _begin(session: Session, appending: Append, start: MessageStart) -> None:

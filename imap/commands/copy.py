@@ -5,45 +5,37 @@ Invariants: all of the messages or none; a moved message is in one of the two fo
 
 from __future__ import annotations
 
-from imap.lexer import Refused
-from imap.session import Session
+from imap.session import Session, gone, missing_may_be_created
 from imap.values import Copy
-from imap.view import compact
-from mssante.services.mailboxes import Cause, Copied, MailboxRefused
+from imap.view import View, compact
+from mssante.services.mailboxes import Copied
 
 
 async def copy(session: Session, value: Copy) -> bytes:
-    copied = await _copy(session, value, move=False)
+    copied = await _copy(session, session.selected, value, move=False)
     if copied is None:
         return b"OK No messages"
     return b"OK " + _code(copied) + b" COPY completed"
 
 
 async def move(session: Session, value: Copy) -> bytes:
-    if session.selected.read_only:
-        raise Refused("Le dossier est ouvert en lecture seule")
-    copied = await _copy(session, value, move=True)
+    copied = await _copy(session, session.writable, value, move=True)
     if copied is None:
         return b"OK No messages"
     session.wire.write(b"* OK " + _code(copied) + b" Moved\r\n")
     return await session.expunged([uid for uid, _ in copied.pairs], "MOVE")
 
 
-async def _copy(session: Session, value: Copy, *, move: bool) -> Copied | None:
-    view = session.selected
+async def _copy(session: Session, view: View, value: Copy, *, move: bool) -> Copied | None:
     places = view.places(value.ranges, uid=value.uid)
     present = [place for place in places if not view.is_gone(place)]
     if len(present) < len(places) and not value.uid:
-        raise Refused("Des messages ont ete supprimes entre-temps", "EXPUNGEISSUED")
+        raise gone()
     if not present:
         return None
-    try:
+    with missing_may_be_created():
         into, name = await session.own.at(value.mailbox, "i")
         copied = await session.there.copy(view.folder_id, view.uids_at(present), name, into=into, move=move)
-    except MailboxRefused as refused:
-        if refused.cause is Cause.NONEXISTENT:
-            raise Refused(str(refused), "TRYCREATE") from refused
-        raise
     return copied if copied.pairs else None
 
 

@@ -5,16 +5,13 @@ Invariant: a message goes only when the store says, in the same transaction, tha
 
 from __future__ import annotations
 
-from imap.lexer import Refused
 from imap.session import Session
 from imap.values import Expunge
 from mssante.domain import flags
 
 
 async def expunge(session: Session, value: Expunge) -> bytes:
-    view = session.selected
-    if view.read_only:
-        raise Refused("Le dossier est ouvert en lecture seule")
+    view = session.writable
     if view.stale:
         await session.sync(expunge=True)
     places = range(len(view)) if value.ranges is None else view.places(value.ranges, uid=True)

@@ -18,10 +18,10 @@ from imap import responses, sections
 from imap.commands import octets
 from imap.fetch_items import FLAGS, MODSEQ, SAVEDATE, Item, Kind, Text
 from imap.fetch_items import UID as UID_ITEM
-from imap.lexer import Refused, SyntaxFault
+from imap.lexer import SyntaxFault
 from imap.preview import preview
 from imap.sections import Span
-from imap.session import Session
+from imap.session import Session, gone
 from imap.values import Fetch
 from imap.view import View, compact, partial
 from mssante.domain import flags
@@ -72,7 +72,7 @@ def _plan(items: tuple[Item, ...], uid: bool) -> _Plan:
     return _Plan(ordered, message, header, content, any(item.seen for item in items), cards)
 
 
-async def fetch(session: Session, value: Fetch) -> bytes:
+async def fetch(session: Session, value: Fetch) -> None:
     view = session.selected
     if value.vanished and "QRESYNC" not in session.enabled:
         raise SyntaxFault("ENABLE QRESYNC first")  # RFC 7162 §3.2.6
@@ -106,8 +106,7 @@ async def fetch(session: Session, value: Fetch) -> bytes:
             _tell_flags(session, view, some, plan)
             await session.wire.breathe()
     if missing and not value.uid:
-        raise Refused("Des messages ont ete supprimes entre-temps", "EXPUNGEISSUED")
-    return b"OK FETCH completed"
+        raise gone()
 
 
 async def _ask_dates(session: Session, view: View, places: Sequence[int], plan: _Plan) -> None:

@@ -11,7 +11,7 @@ from imap.session import Session
 from imap.values import Plain
 
 
-async def idle(session: Session, _: Plain) -> bytes:
+async def idle(session: Session, _: Plain) -> None:
     wire = session.wire
     wire.write(b"+ idling\r\n")
     wire.idling = True
@@ -33,4 +33,3 @@ async def idle(session: Session, _: Plain) -> bytes:
         raise SyntaxFault(line.text)
     if line.data.upper() != b"DONE":
         raise SyntaxFault("DONE expected")
-    return b"OK IDLE completed"

@@ -12,11 +12,11 @@ from imap.values import List, StatusItem
 from mssante.services.mailboxes import Folder
 
 
-async def list_(session: Session, value: List) -> bytes:
+async def list_(session: Session, value: List) -> None:
     word = b"LSUB" if value.lsub else b"LIST"
     if value.patterns == ("",) and not value.extended and not value.lsub:
         session.wire.write(b'* LIST (\\Noselect) "/" ""\r\n')
-        return b"OK LIST completed"
+        return
     listed = await session.own.listed()
     folders = {folder.name: folder for _, folder in listed}
     mailboxes = {folder.name: mail for mail, folder in listed}
@@ -49,7 +49,6 @@ async def list_(session: Session, value: List) -> bytes:
             if StatusItem.HIGHESTMODSEQ in value.status:
                 session.use_condstore()  # RFC 7162 §3.1
             await tell_status(session, mailboxes[name], folder, name, value.status)
-    return b"OK " + word + b" completed"
 
 
 def _child_info(value: List) -> bytes:

@@ -34,14 +34,13 @@ async def create(session: Session, value: Create) -> bytes:
     return b"OK [MAILBOXID (%b)] CREATE completed" % responses.folder_id(created)  # RFC 8474 §4.1
 
 
-async def delete(session: Session, value: Mailbox) -> bytes:
+async def delete(session: Session, value: Mailbox) -> None:
     """Mailboxes below it stay (§6.3.5)."""
     mail, name = await session.own.at(value.mailbox, "x")
     await mail.delete(name)
-    return b"OK DELETE completed"
 
 
-async def rename(session: Session, value: Rename) -> bytes:
+async def rename(session: Session, value: Rename) -> None:
     name = _checked(value.to)
     mail, old = await session.own.at(value.mailbox, "x")
     into, new = await session.own.at(name, "k")
@@ -49,7 +48,6 @@ async def rename(session: Session, value: Rename) -> bytes:
         raise Refused("Un dossier ne change pas de boite", "CANNOT")
     await mail.rename(old, new)
     _tell_normalised(session, name, value.to)
-    return b"OK RENAME completed"
 
 
 def _tell_normalised(session: Session, name: str, asked: str) -> None:
@@ -67,22 +65,19 @@ def _checked(name: str) -> str:
         raise Refused("Ce nom de dossier n'est pas possible", "CANNOT") from None
 
 
-async def subscribe(session: Session, value: Mailbox) -> bytes:
+async def subscribe(session: Session, value: Mailbox) -> None:
     await session.own.subscribe(value.mailbox, True)
-    return b"OK SUBSCRIBE completed"
 
 
-async def unsubscribe(session: Session, value: Mailbox) -> bytes:
+async def unsubscribe(session: Session, value: Mailbox) -> None:
     await session.own.subscribe(value.mailbox, False)
-    return b"OK UNSUBSCRIBE completed"
 
 
-async def status(session: Session, value: Status) -> bytes:
+async def status(session: Session, value: Status) -> None:
     mail, name = await session.own.at(value.mailbox, "r")
     if StatusItem.HIGHESTMODSEQ in value.items:
         session.use_condstore()  # RFC 7162 §3.1
     await tell_status(session, mail, await mail.folder(name), value.mailbox, value.items)
-    return b"OK STATUS completed"
 
 
 async def tell_status(session: Session, mail: Account, folder: Folder, name: str, items: Sequence[StatusItem]) -> None:
@@ -112,15 +107,14 @@ async def tell_status(session: Session, mail: Account, folder: Folder, name: str
     session.wire.write(b"* STATUS " + session.mailbox(name) + b" (" + words + b")\r\n")
 
 
-async def get_quota(session: Session, value: Quota) -> bytes:
+async def get_quota(session: Session, value: Quota) -> None:
     """RFC 9208 §4.1.1. A mailbox with a limit is a quota root: "" is the own one, another has its address."""
     mail, _ = await session.own.at(f"{PREFIX}{value.root}/INBOX" if value.root else "INBOX", "r")
     if not await _tell_quota(session, mail):
         raise Refused("Ce quota n'existe pas", "NONEXISTENT")
-    return b"OK GETQUOTA completed"
 
 
-async def get_quota_root(session: Session, value: Mailbox) -> bytes:
+async def get_quota_root(session: Session, value: Mailbox) -> None:
     """RFC 9208 §4.1.2"""
     mail, name = await session.own.at(value.mailbox, "r")
     await mail.folder(name)
@@ -128,7 +122,6 @@ async def get_quota_root(session: Session, value: Mailbox) -> bytes:
     root = b"" if limit is None else b" " + _root(mail)
     session.wire.write(b"* QUOTAROOT " + session.mailbox(value.mailbox) + root + b"\r\n")
     await _tell_quota(session, mail)
-    return b"OK GETQUOTAROOT completed"
 
 
 def _root(mail: Account) -> bytes:

@@ -39,7 +39,7 @@ def _value(note: bytes) -> bytes:
     return b"~{%d}\r\n%b" % (len(note), note) if b"\0" in note else string(note)
 
 
-async def set_metadata(session: Session, value: SetMetadata) -> bytes:
+async def set_metadata(session: Session, value: SetMetadata) -> None:
     if any(len(note or b"") > MAX_VALUE for _, note in value.notes):
         raise Refused("Une note est trop longue", f"METADATA MAXSIZE {MAX_VALUE}")
     shared = any(name.startswith(SHARED) for name, _ in value.notes)
@@ -48,7 +48,6 @@ async def set_metadata(session: Session, value: SetMetadata) -> bytes:
     await mail.annotate(folder, dict(value.notes), letters)
     if session.watch is not None:
         session.watch.know(folder, dict(value.notes))
-    return b"OK SETMETADATA completed"
 
 
 async def _place(session: Session, name: str, letters: str) -> tuple[Account, Folder | None]:

@@ -21,7 +21,7 @@ _TELL: Final = List("", (), extended=True, subscribed=True)
 _COUNTERS: Final = (StatusItem.MESSAGES, StatusItem.UIDNEXT, StatusItem.UIDVALIDITY, StatusItem.UNSEEN)
 
 
-async def notify(session: Session, value: Notify) -> bytes:
+async def notify(session: Session, value: Notify) -> None:
     """What happened in the selected folder is told first, as by NOOP (§3.1)."""
     if session.view is not None and (session.view.stale or session.view.has_gone):
         await session.sync(expunge=True)
@@ -38,7 +38,6 @@ async def notify(session: Session, value: Notify) -> bytes:
         for place in watch.counted():
             if session.view is None or place.key != session.view.folder_id:
                 await _tell_counters(session, place)
-    return b"OK NOTIFY completed"
 
 
 async def tell_news(session: Session, watch: Watch) -> None:

@@ -19,7 +19,7 @@ from imap.view import View, compact, partial
 from mssante.services.mailboxes import MailboxRefused
 
 
-async def search(session: Session, value: Search) -> bytes:
+async def search(session: Session, value: Search) -> None:
     """What arrived meanwhile is found too."""
     if value.charset and "UTF8=ACCEPT" in session.enabled:
         raise SyntaxFault("no CHARSET after ENABLE UTF8=ACCEPT")  # RFC 6855 §3
@@ -43,13 +43,12 @@ async def search(session: Session, value: Search) -> bytes:
         if modseq and places:
             told += b" (MODSEQ %d)" % _highest(view, places)
         session.wire.write(b"* SEARCH" + told + b"\r\n")
-        return b"OK SEARCH completed"
+        return
     results = _results(returns, value.partial, places)
     if "SAVE" in returns:
         view.saved = array("I", view.uids_at(_saved(returns, results, places)))
     if returns != {"SAVE"}:  # RFC 5182 §2.1: alone it has no answer
         session.wire.write(_esearch(session, value, view, results, len(places), modseq))
-    return b"OK SEARCH completed"
 
 
 Results = dict[str, Sequence[int]]

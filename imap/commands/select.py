@@ -72,7 +72,7 @@ async def _resync(session: Session, view: View, resync: Resync) -> None:
         await session.wire.breathe()
 
 
-async def close(session: Session, _: Plain) -> bytes:
+async def close(session: Session, _: Plain) -> None:
     """Expunges without a word, unless the folder was examined only."""
     view = session.selected
     if not view.read_only:
@@ -81,10 +81,8 @@ async def close(session: Session, _: Plain) -> bytes:
         await session.there.expunge(view.folder_id, deleted)
         session.own.forget(listing.message_ids[listing.place(uid)] for uid in deleted)
     session.unselect()
-    return b"OK CLOSE completed"
 
 
-async def unselect(session: Session, _: Plain) -> bytes:
+async def unselect(session: Session, _: Plain) -> None:
     """RFC 3691"""
     session.unselect()
-    return b"OK UNSELECT completed"

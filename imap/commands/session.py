@@ -23,37 +23,28 @@ ENABLED: Final = {
 """What ENABLE can turn on; unknown names are passed over (RFC 5161 §3.1)."""
 
 
-async def capability(session: Session, _: Plain) -> bytes:
+async def capability(session: Session, _: Plain) -> None:
     """RFC 9051 §6.1.1"""
     session.wire.write(b"* CAPABILITY " + session.capability.encode("ascii") + b"\r\n")
-    return b"OK CAPABILITY completed"
 
 
-async def noop(session: Session, _: Plain) -> bytes:
-    """RFC 9051 §6.1.2: what happened meanwhile is told as after every command."""
-    return b"OK NOOP completed"
+async def noop(_: Session, __: Plain) -> None:
+    """NOOP, CHECK (RFC 9051 §6.1.2, RFC 3501 §6.4.1): what happened meanwhile is told as after every command."""
 
 
-async def check(session: Session, _: Plain) -> bytes:
-    """RFC 3501 §6.4.1"""
-    return b"OK CHECK completed"
-
-
-async def logout(session: Session, _: Plain) -> bytes:
+async def logout(session: Session, _: Plain) -> None:
     """RFC 9051 §6.1.3"""
     session.unselect()
     session.wire.write(b"* BYE A bientot\r\n")
     session.over = True
-    return b"OK LOGOUT completed"
 
 
-async def id_(session: Session, _: Id) -> bytes:
+async def id_(session: Session, _: Id) -> None:
     """RFC 2971 §3.1; nothing but the product's name is told."""
     session.wire.write(b'* ID ("name" "mssante")\r\n')
-    return b"OK ID completed"
 
 
-async def enable(session: Session, value: Enable) -> bytes:
+async def enable(session: Session, value: Enable) -> None:
     """RFC 5161 §3.1"""
     new = [name for name in value.names if name in ENABLED]
     session.wire.write(b" ".join([b"* ENABLED", *(ENABLED[name] for name in new)]) + b"\r\n")
@@ -62,14 +53,12 @@ async def enable(session: Session, value: Enable) -> bytes:
     session.enabled.update(new)
     if session.rev2 and session.view is not None:
         session.view.recent_from = NOTHING_RECENT
-    return b"OK ENABLE completed"
 
 
-async def namespace(session: Session, _: Plain) -> bytes:
+async def namespace(session: Session, _: Plain) -> None:
     """RFC 2342 §5: mailboxes that are lent are those of other users."""
     others = b'"' + session.mailbox(PREFIX).strip(b'"') + b'"'  # a string, never an atom (§6)
     session.wire.write(b'* NAMESPACE (("" "/")) ((%b "/")) NIL\r\n' % others)
-    return b"OK NAMESPACE completed"
 
 
 async def starttls(session: Session, _: Plain) -> bytes:

@@ -20,7 +20,7 @@ _FEW: Final = 300
 Result = TypeVar("Result")
 
 
-async def sort(session: Session, value: Sort) -> bytes:
+async def sort(session: Session, value: Sort) -> None:
     view = session.selected
     facts = await _facts(session, await _found(session, value.key))
     places = await _aside(partial(ordered, criteria=value.criteria), facts)
@@ -28,17 +28,15 @@ async def sort(session: Session, value: Sort) -> bytes:
     modseqs = [view.listing.modseqs[place] for place in places] if asks(value.key, ModSeq) else []
     highest = b" (MODSEQ %d)" % max(modseqs) if modseqs else b""  # RFC 7162 §3.1.6
     session.wire.write(b"* SORT" + b"".join([b" %d" % number for number in numbers]) + highest + b"\r\n")
-    return b"OK SORT completed"
 
 
-async def thread(session: Session, value: Thread) -> bytes:
+async def thread(session: Session, value: Thread) -> None:
     view = session.selected
     facts = await _facts(session, await _found(session, value.key))
     threads = await _aside(by_subject if value.algorithm == "ORDEREDSUBJECT" else by_references, facts)
     uids = view.listing.uids
     words = b"".join(told(one, lambda place: uids[place] if value.uid else place + 1) for one in threads)
     session.wire.write(b"* THREAD" + (b" " if words else b"") + words + b"\r\n")
-    return b"OK THREAD completed"
 
 
 async def _aside(work: Callable[[list[Facts]], Result], facts: list[Facts]) -> Result:

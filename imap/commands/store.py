@@ -7,10 +7,9 @@ wants modseqs is told those of every message that it changed (RFC 7162 §3.1.3).
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
-from imap.lexer import Refused
-from imap.session import Session
+from imap.session import Session, gone
 from imap.values import Store
 from imap.view import compact
 
@@ -18,21 +17,18 @@ _TOGETHER: Final = 2000
 """Messages changed in one transaction."""
 
 
-async def store(session: Session, value: Store) -> bytes:
-    view = session.selected
+async def store(session: Session, value: Store) -> bytes | None:
+    view = session.writable
     places = view.places(value.ranges, uid=value.uid)
-    if view.read_only:
-        raise Refused("Le dossier est ouvert en lecture seule")
     if value.unchanged_since is not None:
         session.use_condstore()
-    operation: Literal["+", "-", "="] = "+" if value.operation == "+" else "-" if value.operation == "-" else "="
     listing = view.listing
     missing, modified = False, list[int]()
     for start in range(0, len(places), _TOGETHER):
         some = [place for place in places[start : start + _TOGETHER] if not view.is_gone(place)]
         missing |= len(some) < len(places[start : start + _TOGETHER])
         before = [(listing.flags[place], listing.keywords_of(place)) for place in some]
-        change = (view.folder_id, view.uids_at(some), operation, value.flags.bits, value.flags.keywords)
+        change = (view.folder_id, view.uids_at(some), value.operation, value.flags.bits, value.flags.keywords)
         if value.unchanged_since is None:
             entries, others = await session.there.store_flags(*change), list[int]()
         else:
@@ -45,7 +41,7 @@ async def store(session: Session, value: Store) -> bytes:
         for place, (bits, keywords) in zip(some, before, strict=True):
             if listing.uids[place] not in present:
                 continue
-            expected = _applied(operation, bits, frozenset(keywords), value)
+            expected = _applied(value, bits, frozenset(keywords))
             if not value.silent or expected != (listing.flags[place], frozenset(listing.keywords_of(place))):
                 told.append(place)
             elif session.condstore:
@@ -60,14 +56,14 @@ async def store(session: Session, value: Store) -> bytes:
         status = b"NO" if missing and not value.uid else b"OK"
         return status + b" [MODIFIED " + compact(numbers) + b"] Conditional STORE failed"
     if missing and not value.uid:
-        raise Refused("Des messages ont ete supprimes entre-temps", "EXPUNGEISSUED")
-    return b"OK STORE completed"
+        raise gone()
+    return None
 
 
-def _applied(operation: str, bits: int, keywords: frozenset[str], value: Store) -> tuple[int, frozenset[str]]:
+def _applied(value: Store, bits: int, keywords: frozenset[str]) -> tuple[int, frozenset[str]]:
     given = frozenset(value.flags.keywords)
-    if operation == "+":
+    if value.operation == "+":
         return bits | value.flags.bits, keywords | given
-    if operation == "-":
+    if value.operation == "-":
         return bits & ~value.flags.bits, keywords - given
     return value.flags.bits, given
