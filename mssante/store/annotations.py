@@ -6,8 +6,9 @@ whose folder it is; notes go with their folder; each change hints "folders" of t
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select
 
+from mssante.store.prepared import put
 from mssante.store.schema import annotation
 from mssante.store.writer import Tx
 
@@ -41,9 +42,9 @@ def marks(conn: Connection, bal_id: int, others: Collection[int], names_like: st
 
 def annotate(tx: Tx, bal_id: int, folder_id: int, name: str, value: bytes | None) -> None:
     """Sets a note, or takes it away with None."""
-    place = (annotation.c.bal_id == bal_id) & (annotation.c.folder_id == folder_id) & (annotation.c.name == name)
-    tx.conn.execute(delete(annotation).where(place))
-    if value is not None:
-        values = {"bal_id": bal_id, "folder_id": folder_id, "name": name, "value": value}
-        tx.conn.execute(insert(annotation), values)
+    place = {"bal_id": bal_id, "folder_id": folder_id, "name": name}
+    if value is None:
+        tx.conn.execute(delete(annotation).filter_by(**place))
+    else:
+        put(tx.conn, annotation, {**place, "value": value})
     tx.hint("folders", bal_id)

@@ -16,7 +16,7 @@ from mssante.store import schema
 from mssante.store.engines import keys_of
 from mssante.store.keys import Keys
 from mssante.store.messages import id_digest
-from mssante.store.prepared import Prepared
+from mssante.store.prepared import Prepared, upsert
 from mssante.store.writer import Tx
 
 _table, _introduced, _ended = schema.exchange, schema.introduction, schema.ended_thread
@@ -63,7 +63,7 @@ _IS_INTRODUCED = Prepared(
     .where(_introduced.c.professional == bindparam("of_professional"), _TO_PATIENT)
     .limit(1)
 )
-_INTRODUCE = Prepared(insert(_introduced).inline())
+_INTRODUCE = Prepared(upsert(_introduced).on_conflict_do_nothing())
 _FORGET_INTRODUCED = Prepared(
     delete(_introduced).where(
         _introduced.c.patient == bindparam("of_patient"), _introduced.c.through == bindparam("of_through")
@@ -120,14 +120,14 @@ def record_exchange(tx: Tx, professional: str, patient: str, state: ExchangeStat
 
 def introduce(tx: Tx, professionals: Iterable[str], patient: str, *, through: str, message_id: str) -> None:
     """The patient may write to these too, while the exchange with `through` is open. Twice is once."""
-    locator = tx.keys.locator(patient)
-    for professional in professionals:
-        row = {"professional": professional, "patient": locator, "through": through}
-        if tx.conn.execute(select(_introduced.c.since_us).filter_by(**row)).first() is None:
-            sealed = tx.keys.seal(patient.encode())
-            _INTRODUCE.count(
-                tx.conn, {**row, "sealed_patient": sealed, "since_us": tx.now_us, "message_id": message_id}
-            )
+    row = {
+        "patient": tx.keys.locator(patient),
+        "sealed_patient": tx.keys.seal(patient.encode()),
+        "through": through,
+        "since_us": tx.now_us,
+        "message_id": message_id,
+    }
+    _INTRODUCE.many(tx.conn, [{"professional": professional, **row} for professional in sorted(professionals)])
 
 
 def end_introductions(tx: Tx, patient: str, *, through: str) -> None:
@@ -137,15 +137,10 @@ def end_introductions(tx: Tx, patient: str, *, through: str) -> None:
 
 def welcome(tx: Tx, professional: str, first: bool) -> bool:
     """Whether citizens may write to this mailbox first (a pharmacy's, facts 4.1); True when that changes it."""
-    found = tx.conn.execute(select(_introduced.c.since_us).filter_by(professional=professional, patient=EVERYBODY))
-    if (found.first() is not None) is first:
-        return False
     if first:
         row = {"professional": professional, "patient": EVERYBODY, "through": "", "message_id": ""}
-        tx.conn.execute(insert(_introduced), {**row, "sealed_patient": b"", "since_us": tx.now_us})
-    else:
-        tx.conn.execute(delete(_introduced).filter_by(professional=professional, patient=EVERYBODY))
-    return True
+        return _INTRODUCE.count(tx.conn, {**row, "sealed_patient": b"", "since_us": tx.now_us}) > 0
+    return tx.conn.execute(delete(_introduced).filter_by(professional=professional, patient=EVERYBODY)).rowcount > 0
 
 
 def welcoming(conn: Connection) -> list[str]:

@@ -4,9 +4,10 @@ Always true here: it moves in the transaction that stores the messages, so that 
 brings each message once.
 """
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, select
 
 from mssante.store.annotations import KEPT
+from mssante.store.prepared import put
 from mssante.store.schema import annotation
 from mssante.store.writer import Tx
 
@@ -24,7 +25,5 @@ def last_fetched(conn: Connection, folder_id: int, source: str) -> tuple[int, in
 
 
 def set_fetched(tx: Tx, bal_id: int, folder_id: int, source: str, uidvalidity: int, uid: int) -> None:
-    name = _PREFIX + source
-    tx.conn.execute(delete(annotation).where(annotation.c.folder_id == folder_id, annotation.c.name == name))
-    value = b"%d %d" % (uidvalidity, uid)
-    tx.conn.execute(insert(annotation), {"bal_id": bal_id, "folder_id": folder_id, "name": name, "value": value})
+    place = {"bal_id": bal_id, "folder_id": folder_id, "name": _PREFIX + source}
+    put(tx.conn, annotation, {**place, "value": b"%d %d" % (uidvalidity, uid)})

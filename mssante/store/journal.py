@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from mssante.store.engines import keys_of
-from mssante.store.prepared import Prepared
+from mssante.store.prepared import Prepared, put
 from mssante.store.schema import journal, journal_head
 
 FIRST = bytes(32)
@@ -113,8 +113,7 @@ def prune(conn: Connection, before_us: int) -> int:
     digest = conn.execute(select(journal.c.hash).where(journal.c.seq == until)).scalar_one()
     mac = keys_of(conn).journal_mac(_base_bytes(until, digest))
     conn.execute(delete(journal).where(journal.c.seq <= until))
-    conn.execute(delete(journal_head).where(journal_head.c.id == _BASE_ID))
-    conn.execute(insert(journal_head), {"id": _BASE_ID, "seq": until, "hash": digest, "mac": mac})
+    put(conn, journal_head, {"id": _BASE_ID, "seq": until, "hash": digest, "mac": mac})
     return int(until - first + 1)
 
 

@@ -19,7 +19,7 @@ from mssante.store.accounts import BAL_COLUMNS, Bal, NewBal, bal_of, create_bals
 from mssante.store.engines import keys_of
 from mssante.store.errors import AlreadyExists
 from mssante.store.exchanges import rename_patient
-from mssante.store.prepared import Prepared
+from mssante.store.prepared import Prepared, put
 from mssante.store.schema import bal, matricule, parent
 from mssante.store.writer import Tx
 
@@ -169,13 +169,13 @@ def forget(tx: Tx, bal_id: int) -> None:
 
 def set_parent(tx: Tx, child_id: int, parent_id: int, until_us: int) -> bool:
     """The parent may open the child's mailbox until then; at once no more when that is past. True when it changes."""
-    gone = tx.conn.execute(delete(parent).where(parent.c.child_id == child_id, parent.c.parent_id == parent_id))
-    given = until_us > tx.now_us
-    if given:
-        tx.conn.execute(insert(parent), {"child_id": child_id, "parent_id": parent_id, "until_us": until_us})
+    pair = {"child_id": child_id, "parent_id": parent_id}
     tx.hint("bal", parent_id)
     tx.hint("bal", child_id)
-    return given or gone.rowcount > 0
+    if until_us > tx.now_us:
+        put(tx.conn, parent, {**pair, "until_us": until_us})
+        return True
+    return tx.conn.execute(delete(parent).filter_by(**pair)).rowcount > 0
 
 
 def may_open_as_parent(conn: Connection, parent_id: int, child_id: int, now_us: int) -> bool:

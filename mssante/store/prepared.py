@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import BindParameter, Connection, Delete, Insert, Select, Update
+from sqlalchemy import BindParameter, Connection, Delete, Insert, Select, Table, Update
+from sqlalchemy.dialects.postgresql import Insert as Upsert
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.visitors import cloned_traverse
 
@@ -27,6 +28,24 @@ def chunks(items: Iterable[T]) -> Iterator[list[T]]:
     ordered = sorted(set(items))
     for start in range(0, len(ordered), _MOST):
         yield ordered[start : start + _MOST]
+
+
+def upsert(table: Table) -> Upsert:
+    """An INSERT with PostgreSQL's ON CONFLICT, which is SQLite's too."""
+    return Upsert(table)
+
+
+def put(conn: Connection, table: Table, *rows: Values) -> None:
+    """Writes rows, which all have the same names, each in the place of the one with its key if there is one."""
+    if rows:
+        conn.execute(_putting(table, tuple(rows[0])), rows)
+
+
+@lru_cache
+def _putting(table: Table, names: tuple[str, ...]) -> Insert:
+    new, keys = upsert(table), table.primary_key.columns
+    others = {name: new.excluded[name] for name in names if name not in keys}
+    return new.on_conflict_do_update(index_elements=keys, set_=others) if others else new.on_conflict_do_nothing()
 
 
 class Prepared:

@@ -7,8 +7,9 @@ back, and is never used twice.
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Connection, case, delete, insert, select, update
+from sqlalchemy import Connection, case, select, update
 
+from mssante.store.prepared import put
 from mssante.store.schema import bal, publication
 from mssante.store.writer import Tx
 
@@ -49,10 +50,7 @@ def told(conn: Connection, bal_id: int | None = None) -> dict[int, Told]:
 
 def keep(tx: Tx, rows: Sequence[Told]) -> None:
     """What is going to be told, or cannot be; in the place of what was told of these bals before."""
-    for start in range(0, len(rows), 500):
-        some = rows[start : start + 500]
-        tx.conn.execute(delete(publication).where(publication.c.bal_id.in_([row.bal_id for row in some])))
-        tx.conn.execute(insert(publication), [msgspec.structs.asdict(row) for row in some])
+    put(tx.conn, publication, *map(msgspec.structs.asdict, rows))
 
 
 def settle(tx: Tx, outcomes: Sequence[tuple[str, str, str]]) -> int:

@@ -12,11 +12,10 @@ from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, select, update
-from sqlalchemy.dialects.postgresql import insert  # its ON CONFLICT is SQLite's too
 
 from mssante.store.engines import keys_of
 from mssante.store.keys import CORRESPONDENT
-from mssante.store.prepared import Prepared
+from mssante.store.prepared import Prepared, put, upsert
 from mssante.store.schema import bal, correspondent, same_text, sending_day, sending_exception, signalement
 from mssante.store.writer import Tx
 
@@ -80,7 +79,7 @@ class Days(msgspec.Struct, frozen=True):
 
 # --- one text
 
-_FIRST = Prepared(insert(same_text).on_conflict_do_nothing())
+_FIRST = Prepared(upsert(same_text).on_conflict_do_nothing())
 _KNOWN = Prepared(
     select(same_text.c.since_us, same_text.c.recipients)
     .where(same_text.c.mark == bindparam("of_mark"))
@@ -120,8 +119,8 @@ def _packed(recipients: Collection[bytes]) -> bytes:
 
 # --- what a mailbox does
 
-_MEET = Prepared(insert(correspondent).on_conflict_do_nothing())
-_day = insert(sending_day)
+_MEET = Prepared(upsert(correspondent).on_conflict_do_nothing())
+_day = upsert(sending_day)
 _ADD_DAY = Prepared(
     _day.on_conflict_do_update(
         index_elements=[sending_day.c.sender, sending_day.c.day],
@@ -167,7 +166,7 @@ def correspondents(conn: Connection, sender: str) -> int:
 
 # --- signalements
 
-_REPORT = insert(signalement).on_conflict_do_nothing().returning(signalement.c.id)
+_REPORT = upsert(signalement).on_conflict_do_nothing().returning(signalement.c.id)
 
 
 def report(tx: Tx, about: str, kind: Kind, reporter: str, reference: str) -> bool:
@@ -229,16 +228,8 @@ def exception_of(conn: Connection, sender: str, now_us: int) -> SendingException
 
 def set_exception(tx: Tx, sender: str, most: int, motif: str, author: str, until_us: int) -> None:
     """Gives the sender an exception, in the place of the one it has. `until_us` past: it ends."""
-    values = {
-        "sender": tx.keys.locator(sender),
-        "most": most,
-        "motif": motif,
-        "author": author,
-        "since_us": tx.now_us,
-        "until_us": until_us,
-    }
-    tx.conn.execute(delete(sending_exception).where(sending_exception.c.sender == values["sender"]))
-    tx.conn.execute(insert(sending_exception), values)
+    given = SendingException(tx.keys.locator(sender), most, motif, author, tx.now_us, until_us)
+    put(tx.conn, sending_exception, msgspec.structs.asdict(given))
     tx.hint("exceptions")
 
 

@@ -27,7 +27,7 @@ from mssante.store.database import Store
 from mssante.store.engines import keys_of
 from mssante.store.errors import ContentError
 from mssante.store.folders import lock_folder
-from mssante.store.prepared import Prepared
+from mssante.store.prepared import Prepared, put
 from mssante.store.schema import entry, folder, message, search_block, search_folder, search_part, search_text
 from mssante.store.search import (
     BLOCK_KEY,
@@ -123,13 +123,10 @@ def _put_texts(tx: Tx, folder_id: int, made: int, first: int, last: int, rows: S
     ids = [message_id for message_id, _ in rows]
     query = select(message.c.id).where(message.c.id.in_(ids)).order_by(message.c.id).with_for_update()
     there = set(tx.conn.execute(query).scalars())
-    tx.conn.execute(delete(search_text).where(search_text.c.message_id.in_(there)))
-    values = [{"message_id": id_, "made": made, "sealed": sealed} for id_, sealed in rows if id_ in there]
-    if values:
-        tx.conn.execute(insert(search_text), values)
+    texts = ({"message_id": id_, "made": made, "sealed": sealed} for id_, sealed in rows if id_ in there)
+    put(tx.conn, search_text, *texts)
     if _read_uid(tx.conn, folder_id, made) == first:  # else a block was dropped meanwhile, further back
-        tx.conn.execute(delete(search_folder).where(search_folder.c.folder_id == folder_id))
-        tx.conn.execute(insert(search_folder), {"folder_id": folder_id, "made": made, "read_uid": last})
+        put(tx.conn, search_folder, {"folder_id": folder_id, "made": made, "read_uid": last})
 
 
 _RUN = Prepared(

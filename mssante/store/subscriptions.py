@@ -4,9 +4,10 @@ Always true here: a name is either that of a folder of the bal, which carries it
 both. Folders of others are none of the bal's: their names are in this table.
 """
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select
 
 from mssante.store.folders import folder_by_id, set_subscribed
+from mssante.store.prepared import put
 from mssante.store.schema import subscription
 from mssante.store.writer import Tx
 
@@ -26,8 +27,8 @@ def keep_subscription(tx: Tx, folder_id: int) -> None:
 
 def add_subscription(tx: Tx, bal_id: int, name: str) -> None:
     """Subscribes to a name that no folder of the bal has; twice is once."""
-    forget_subscription(tx, bal_id, name)  # hints "folders"
-    tx.conn.execute(insert(subscription), {"bal_id": bal_id, "name": name})
+    put(tx.conn, subscription, {"bal_id": bal_id, "name": name})
+    tx.hint("folders", bal_id)
 
 
 def take_subscription(tx: Tx, bal_id: int, name: str, folder_id: int) -> None:

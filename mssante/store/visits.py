@@ -7,35 +7,40 @@ from where. A row of `inactivity` stands for a bal that was warned, or whose hol
 from collections.abc import Mapping
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from mssante.domain.bal import BalState, BalType
 from mssante.domain.clock import month_of
 from mssante.domain.life_cycle import Unused
 from mssante.store.accounts import BAL_COLUMNS, Bal, bal_of
 from mssante.store.engines import keys_of
+from mssante.store.prepared import Prepared, put, upsert
 from mssante.store.schema import bal, inactivity, visit
 from mssante.store.writer import Tx
 
 _PAGE = 1000
 
-_AGAIN = (
-    update(visit)
-    .where(visit.c.bal_id == bindparam("of_bal"), visit.c.month == bindparam("of_month"))
-    .values(sessions=visit.c.sessions + bindparam("more"), last_us=bindparam("now_us"))
+_visit = upsert(visit)
+_ADD = Prepared(
+    _visit.on_conflict_do_update(
+        index_elements=[visit.c.bal_id, visit.c.month],
+        set_={"sessions": visit.c.sessions + _visit.excluded.sessions, "last_us": _visit.excluded.last_us},
+    )
 )
 _KNOWN = select(bal.c.id).where(bal.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def add_visits(tx: Tx, visits: Mapping[int, tuple[int, int]]) -> None:
     """`visits`: by bal, how many sessions began since the last call and when the last one did."""
-    known = set(tx.conn.execute(_KNOWN, {"ids": list(visits)}).scalars())
-    for bal_id in sorted(known):
-        sessions, last_us = visits[bal_id]
-        month = month_of(last_us)
-        values = {"of_bal": bal_id, "of_month": month, "more": sessions, "now_us": last_us}
-        if not tx.conn.execute(_AGAIN, values).rowcount:
-            tx.conn.execute(insert(visit), {"bal_id": bal_id, "month": month, "sessions": sessions, "last_us": last_us})
+    known = sorted(tx.conn.execute(_KNOWN, {"ids": list(visits)}).scalars())
+    rows = [(bal_id, *visits[bal_id]) for bal_id in known]
+    _ADD.many(
+        tx.conn,
+        [
+            {"bal_id": bal_id, "month": month_of(last_us), "sessions": sessions, "last_us": last_us}
+            for bal_id, sessions, last_us in rows
+        ],
+    )
 
 
 _LAST = func.coalesce(select(func.max(visit.c.last_us)).where(visit.c.bal_id == bal.c.id).scalar_subquery(), 0)
@@ -69,10 +74,8 @@ def unused_bals(conn: Connection, types: list[BalType], before_us: int, after_id
 
 def set_warnings(tx: Tx, bal_id: int, warnings: int, since_us: int) -> None:
     """The bal has had so many warnings, the last one now."""
-    tx.conn.execute(delete(inactivity).where(inactivity.c.bal_id == bal_id))
-    tx.conn.execute(
-        insert(inactivity), {"bal_id": bal_id, "warnings": warnings, "since_us": since_us, "warned_us": tx.now_us}
-    )
+    row = {"bal_id": bal_id, "warnings": warnings, "since_us": since_us, "warned_us": tx.now_us}
+    put(tx.conn, inactivity, row)
 
 
 class TypeFigures(msgspec.Struct, frozen=True):
