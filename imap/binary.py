@@ -9,6 +9,8 @@ from __future__ import annotations
 import binascii
 from typing import Final, Protocol
 
+from mssante.mime.part_reader import from_quoted_printable
+
 _DIGITS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NO_DIGITS: Final = bytes(octet for octet in range(256) if octet not in _DIGITS)
 _LONGEST_LINE: Final = 65536
@@ -58,11 +60,11 @@ class QuotedPrintable:
             end = len(held) - 2
             end -= held[end - 2 : end].count(b"=") and 2 - held[end - 2 : end].index(b"=")
         self._rest = held[end:]
-        return binascii.a2b_qp(held[:end])
+        return from_quoted_printable(held[:end])
 
     def finish(self) -> bytes:
         rest, self._rest = self._rest, b""
-        return binascii.a2b_qp(rest)
+        return from_quoted_printable(rest)
 
 
 def decoder(encoding: bytes) -> Decoder | None:

@@ -65,9 +65,21 @@ def base_subject(subject: str) -> tuple[str, bool]:
         text, reply = forwarded[1], True
 
 
+class _Titlecase(dict[int, str]):
+    """Each character's simple titlecase mapping, as far as it was asked for."""
+
+    def __missing__(self, code: int) -> str:
+        titled = chr(code).title()
+        self[code] = found = titled if len(titled) == 1 else chr(code)
+        return found
+
+
+_TITLECASE: Final = _Titlecase()
+
+
 def casemap(text: str) -> str:
-    """i;unicode-casemap (RFC 5051 §2)."""
-    return normalized("NFKD", text).casefold()
+    """i;unicode-casemap (RFC 5051 §2): titlecase, not lower case, so that `_` and `[` come after the letters."""
+    return normalized("NFKD", text.translate(_TITLECASE))
 
 
 def mailbox_of(envelope: bytes, number: int) -> str:

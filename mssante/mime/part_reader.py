@@ -6,6 +6,7 @@ not there.
 """
 
 import binascii
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
@@ -20,6 +21,7 @@ UUENCODE: Final = frozenset({b"x-uuencode", b"x-uue", b"uuencode"})
 Read = Callable[[int, int], bytes]
 """(start, length) → those octets of the message, as it came."""
 
+_LINE_END: Final = re.compile(rb"(?<![ \t])[ \t]++(\r?\n)")
 _NOT_BASE64: Final = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 
 
@@ -45,6 +47,12 @@ def from_base64(text: bytes) -> bytes:
     return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
 
 
+def from_quoted_printable(text: bytes) -> bytes:
+    """The octets of whole lines. White space at the end of a line is no part of it, also behind the = of a line that
+    goes on (RFC 2045 §6.7, rules 3 and 5)."""
+    return binascii.a2b_qp(_LINE_END.sub(rb"\1", text))
+
+
 def decoded(octets: bytes, encoding: bytes) -> bytes:
     """The content of a part that is in memory; damaged encodings give what can be read."""
     content = content_of(lambda start, length: octets[start : start + length], 0, len(octets), encoding)
@@ -57,7 +65,7 @@ def content_of(read: Read, start: int, end: int, encoding: bytes) -> Content:
     if encoding == b"base64":
         return _Base64(read, start, end)
     if encoding == b"quoted-printable":
-        return Octets(binascii.a2b_qp(read(start, min(end - start, MOST_QUOTED))))
+        return Octets(from_quoted_printable(read(start, min(end - start, MOST_QUOTED))))
     if encoding in UUENCODE:
         return Octets(_from_uu(read(start, min(end - start, MOST_QUOTED))))
     return _Plain(read, start, end)

@@ -36,6 +36,15 @@ def test_decoding_quoted_printable_does_not_depend_on_the_cuts(data: bytes, at: 
     assert b"".join(found.feed(piece) for piece in cuts(coded, at)) + found.finish() == data.replace(b"\n", b"")
 
 
+@given(st.lists(st.integers(0, 60), max_size=8))
+def test_white_space_at_the_end_of_a_line_wherever_it_is_cut(at: list[int]) -> None:
+    """RFC 2045 §6.7, rules 3 and 5"""
+    found = decoder(b"quoted-printable")
+    assert found is not None
+    told = b"".join(found.feed(piece) for piece in cuts(b"un  \r\ndeux= \t\r\ntrois\r\n", at)) + found.finish()
+    assert told == b"un\r\ndeuxtrois\r\n"
+
+
 def test_a_quoted_printable_line_without_an_end_is_not_held() -> None:
     found = decoder(b"quoted-printable")
     assert found is not None

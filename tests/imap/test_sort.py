@@ -20,15 +20,15 @@ def facts(place: int, subject: str = "", references: tuple[str, ...] = (), sent:
 @pytest.mark.parametrize(
     ("subject", "base", "reply"),
     [
-        ("Bonjour", "bonjour", False),
-        ("Re: Bonjour", "bonjour", True),
-        ("RE : [liste] FW: Bonjour  (fwd)", "bonjour", True),
-        ("re[2]: a\tb", "a b", True),
-        ("[Fwd: Re: x]", "x", True),
-        ("[liste]", "[liste]", False),
-        ("[a] [b] c", "c", False),
-        ("Reponse", "reponse", False),
-        ("ÉTÉ", "e\u0301te\u0301", False),
+        ("Bonjour", "BONJOUR", False),
+        ("Re: Bonjour", "BONJOUR", True),
+        ("RE : [liste] FW: Bonjour  (fwd)", "BONJOUR", True),
+        ("re[2]: a\tb", "A B", True),
+        ("[Fwd: Re: x]", "X", True),
+        ("[liste]", "[LISTE]", False),
+        ("[a] [b] c", "C", False),
+        ("Reponse", "REPONSE", False),
+        ("ÉTÉ", "E\u0301TE\u0301", False),
         ("", "", False),
         ("re:", "", True),
     ],
@@ -38,7 +38,13 @@ def test_base_subject(subject: str, base: str, reply: bool) -> None:
 
 
 def test_mailboxes_of_an_envelope() -> None:
-    assert [mailbox_of(ENVELOPE, number) for number in (2, 5, 6)] == ['zo"e', "bob", ""]
+    assert [mailbox_of(ENVELOPE, number) for number in (2, 5, 6)] == ['ZO"E', "BOB", ""]
+
+
+def test_the_order_of_subjects_is_that_of_their_titlecase() -> None:
+    """RFC 5051 §2: what lies between the capitals and the small letters comes after both."""
+    some = [facts(place, subject) for place, subject in enumerate(("_", "b", "[x]", "A", "B (fwd)", ""))]
+    assert ordered(some, [("SUBJECT", False)]) == [5, 3, 1, 4, 2, 0]
 
 
 def test_equals_keep_their_order_and_descend_together() -> None:

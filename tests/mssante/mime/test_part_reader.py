@@ -6,7 +6,7 @@ import binascii
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssante.mime.part_reader import MOST_QUOTED, PIECE, Content, Read, content_of, pieces
+from mssante.mime.part_reader import MOST_QUOTED, PIECE, Content, Read, content_of, from_quoted_printable, pieces
 
 
 def reader(message: bytes) -> Read:
@@ -58,3 +58,9 @@ def test_quoted_printable() -> None:
     octets = "<Établissement é=&\r\n".encode() * 50
     assert of(binascii.b2a_qp(octets, istext=False), b"quoted-printable").at(0, len(octets)) == octets
     assert of(b"a" * (MOST_QUOTED + 5), b"quoted-printable").size == MOST_QUOTED
+
+
+def test_white_space_at_the_end_of_a_quoted_line_is_no_part_of_it() -> None:
+    """RFC 2045 §6.7, rules 3 and 5"""
+    assert from_quoted_printable(b"un  \r\ndeux= \t\r\ntrois \n=20\r\n fin") == b"un\r\ndeuxtrois\n \r\n fin"
+    assert from_quoted_printable(b" " * 1_000_000 + b"x") == b" " * 1_000_000 + b"x"
