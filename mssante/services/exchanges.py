@@ -70,14 +70,16 @@ def _patient(facts: Transaction, headers: HeaderFacts) -> Address | None:
 
 def named(facts: Transaction, header: bytes) -> tuple[Address, ...]:
     """Whom a professional's message tells a patient to answer: the addresses of To, Cc and Reply-To; none when the
-    message has nothing to do with patients, which is seen without reading them."""
+    message has nothing to do with patients, which is seen without reading them, or names more people than one message
+    may have (facts 7): that is no conversation, and would let the patient write to any number of strangers."""
     if facts.from_patient or facts.sender is None:
         return ()
     if not facts.patients:
         lowered = header.lower()
         if not any(domain.encode() in lowered for domain in facts.charter.patient_domains):
             return ()
-    return named_addresses(header)
+    found = named_addresses(header)
+    return found if len(found) <= facts.charter.max_recipients else ()
 
 
 def follow(tx: Tx, mail: MailTransaction, headers: HeaderFacts, named: Sequence[Address], accepted_as: str) -> None:

@@ -79,6 +79,19 @@ async def test_the_patient_answers_all_and_the_address_of_reply_to(cabinet: Cabi
         assert rule(await cabinet.send(patient, PATIENT, [address], mail(PATIENT))) is told
 
 
+@pytest.mark.parametrize("strangers", [37, 38])
+async def test_who_names_more_people_than_a_message_may_have_introduces_nobody(
+    cabinet: Cabinet, strangers: int
+) -> None:
+    patient = await cabinet.signed_in(PATIENT)
+    names = ", ".join(f"<inconnu{number}@{CLINIQUE}>" for number in range(strangers))
+    written = mail(DOCTOR, f"To: <{PATIENT}>, <{COPIED}>", f"Cc: {names}", f"Reply-To: <{SECRETARY}>")
+    assert isinstance(await cabinet.send(await cabinet.signed_in(), DOCTOR, [PATIENT], written), Stored)
+    answered = await cabinet.send(patient, PATIENT, [COPIED], mail(PATIENT))
+    assert isinstance(answered, Stored) if strangers == 37 else rule(answered) is Rule.EXCHANGE_NOT_OPENED
+    assert isinstance(await cabinet.send(patient, PATIENT, [DOCTOR], mail(PATIENT)), Stored)
+
+
 async def test_a_patient_of_another_operator_answers_all_of_a_message_that_came_here_in_copy(cabinet: Cabinet) -> None:
     set_charter(cabinet, patient_domains=frozenset({PATIENTS, "patient.ailleurs.example"}))
     elsewhere = "255081416802538@patient.ailleurs.example"
