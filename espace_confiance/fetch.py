@@ -15,15 +15,12 @@ import os
 import re
 import ssl
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
-import h11
+import httpx2
 
-HEAD_LIMIT = 16 * 1024
 REDIRECTIONS = 3
-_PIECE = 64 * 1024
 _REDIRECTING = (301, 302, 303, 307, 308)
-_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _VALIDATOR = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,510}[\x21-\x7e])?")
 
@@ -78,105 +75,63 @@ async def fetch(
         raise FetchFailed(f"{url!r}: {fault}")
     place = url
     try:
-        async with asyncio.timeout(seconds):
+        async with (
+            asyncio.timeout(seconds),
+            httpx2.AsyncClient(verify=context, trust_env=False, timeout=None) as client,
+        ):
             for _ in range(REDIRECTIONS + 1):
-                answer = await _get(place, context, max_bytes, validators)
+                answer = await _get(client, place, max_bytes, validators)
                 if isinstance(answer, Fetched):
                     return answer
                 place = _elsewhere(place, answer)
     except TimeoutError:
         raise FetchFailed(f"{url}: no complete answer in {seconds:g} s") from None
-    except ssl.SSLCertVerificationError as error:
-        raise FetchFailed(f"{url}: the server's certificate is refused: {error.verify_message}") from error
-    except ssl.SSLError as error:
-        raise FetchFailed(f"{url}: TLS: {(error.reason or type(error).__name__).lower()}") from error
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or type(error).__name__
-        raise FetchFailed(f"{url}: {reason}") from error
-    except h11.RemoteProtocolError as error:
+    except (httpx2.ProtocolError, httpx2.InvalidURL) as error:
         raise FetchFailed(f"{url}: not a whole HTTP answer: {_line(str(error))}") from error
+    except httpx2.TransportError as error:
+        raise FetchFailed(f"{url}: {_network_fault(error)}") from error
     raise FetchFailed(f"{url}: redirected more than {REDIRECTIONS} times")
 
 
-async def _get(url: str, context: ssl.SSLContext, max_bytes: int, validators: Validators) -> Fetched | str:
+async def _get(client: httpx2.AsyncClient, url: str, max_bytes: int, validators: Validators) -> Fetched | str:
     """The answer of one server, or where it sends us instead."""
-    parts = urlsplit(url)
-    host, secure = parts.hostname or "", parts.scheme == "https"
-    reader, writer = await asyncio.open_connection(
-        host,
-        parts.port or _PORTS[parts.scheme],
-        ssl=context if secure else None,
-        server_hostname=host if secure else None,
-        limit=_PIECE,
-    )
-    try:
-        exchange = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
-        request = exchange.send(_request(parts, validators)) or b""
-        writer.write(request + (exchange.send(h11.EndOfMessage()) or b""))
-        await writer.drain()
-        response = await _head(exchange, reader)
-        headers = {bytes(name).lower(): bytes(value).decode("latin-1") for name, value in response.headers}
-        if response.status_code in _REDIRECTING and b"location" in headers:
-            return headers[b"location"]
+    headers = {"User-Agent": "mssante", "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
+    if _VALIDATOR.fullmatch(validators.etag):
+        headers["If-None-Match"] = validators.etag
+    if _VALIDATOR.fullmatch(validators.last_modified):
+        headers["If-Modified-Since"] = validators.last_modified
+    async with client.stream("GET", url, headers=headers) as response:
+        if response.status_code in _REDIRECTING and "location" in response.headers:
+            return response.headers["location"]
         if response.status_code == 304 and validators != Validators():
             return Fetched(None, validators)
         if response.status_code != 200:
             raise FetchFailed(f"{url}: the server answers {response.status_code}")
-        encoding = headers.get(b"content-encoding", "identity")
+        encoding = response.headers.get("content-encoding", "identity")
         if encoding.strip().lower() != "identity":
             raise FetchFailed(f"{url}: sent in the encoding {_line(encoding)}, which was not asked for")
-        length = headers.get(b"content-length", "")
+        length = response.headers.get("content-length", "")
         if length and int(length) > max_bytes:  # h11 has checked that it is a number
             raise FetchFailed(f"{url}: {_line(length)} octets announced, more than the {max_bytes} permitted")
-        return Fetched(await _body(exchange, reader, url, max_bytes), _validators(headers))
-    finally:
-        writer.transport.abort()
+        body = bytearray()
+        async for piece in response.aiter_raw():
+            body += piece
+            if len(body) > max_bytes:
+                raise FetchFailed(f"{url}: more than the {max_bytes} octets permitted")
+        return Fetched(bytes(body), _validators(response.headers))
 
 
-def _request(parts: SplitResult, validators: Validators) -> h11.Request:
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    headers = [
-        ("Host", parts.netloc),
-        ("User-Agent", "mssante"),
-        ("Accept-Encoding", "identity"),
-        ("Connection", "close"),
-    ]
-    if _VALIDATOR.fullmatch(validators.etag):
-        headers.append(("If-None-Match", validators.etag))
-    if _VALIDATOR.fullmatch(validators.last_modified):
-        headers.append(("If-Modified-Since", validators.last_modified))
-    return h11.Request(method="GET", target=target, headers=headers)
-
-
-async def _next(
-    exchange: h11.Connection, reader: asyncio.StreamReader
-) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-    while (event := exchange.next_event()) is h11.NEED_DATA:
-        exchange.receive_data(await reader.read(_PIECE))
-    return event
-
-
-async def _head(exchange: h11.Connection, reader: asyncio.StreamReader) -> h11.Response:
-    """The final response's head; interim ones (1xx) are passed over as long as the time lasts."""
-    while True:
-        event = await _next(exchange, reader)
-        if isinstance(event, h11.Response):
-            return event
-        if not isinstance(event, h11.InformationalResponse):
-            raise h11.RemoteProtocolError("the server closed without an answer")
-
-
-async def _body(exchange: h11.Connection, reader: asyncio.StreamReader, url: str, max_bytes: int) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    while isinstance(event := await _next(exchange, reader), h11.Data):
-        size += len(event.data)
-        if size > max_bytes:
-            raise FetchFailed(f"{url}: more than the {max_bytes} octets permitted")
-        pieces.append(bytes(event.data))
-    if not isinstance(event, h11.EndOfMessage):
-        raise h11.RemoteProtocolError("the server closed before the end")
-    return b"".join(pieces)
+def _network_fault(error: BaseException) -> str:
+    """What lies at the bottom of the client's error, without addresses."""
+    while not getattr(error, "errno", None) and (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or type(error).__name__).lower()}"
+    if isinstance(error, OSError):
+        return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or type(error).__name__
+    return type(error).__name__
 
 
 def _elsewhere(url: str, location: str) -> str:
@@ -195,9 +150,9 @@ def _elsewhere(url: str, location: str) -> str:
     return there
 
 
-def _validators(headers: dict[bytes, str]) -> Validators:
+def _validators(headers: httpx2.Headers) -> Validators:
     """Only what can be sent back as it is."""
-    etag, modified = (headers.get(name, "") for name in (b"etag", b"last-modified"))
+    etag, modified = (headers.get(name, "") for name in ("etag", "last-modified"))
     return Validators(*(value if _VALIDATOR.fullmatch(value) else "" for value in (etag, modified)))
 
 
