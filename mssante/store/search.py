@@ -8,14 +8,12 @@ Always true here:
 """
 
 import logging
-import os
 import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, bindparam, select
 
@@ -23,8 +21,9 @@ from mssante.mime.card import Card
 from mssante.mime.text import PdfText, Wanted, fold, message_text, plain
 from mssante.store.contents import CHUNK, ContentRef, Contents
 from mssante.store.engines import keys_of
-from mssante.store.errors import ContentError
-from mssante.store.messages import MESSAGE_COLUMNS, unseal_facts
+from mssante.store.errors import ContentError, NotFound
+from mssante.store.keys import open_under
+from mssante.store.messages import load_message
 from mssante.store.prepared import Prepared
 from mssante.store.schema import message, search_block, search_part, search_text
 from mssante.store.search_words import LISTS, UIDS, places, search
@@ -34,7 +33,6 @@ MADE: Final = 4
 MESSAGES: Final = 64
 """Messages whose texts are held at once."""
 BLOCK_KEY: Final = b"search block"
-_NONCE: Final = 12
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +124,7 @@ def parts_of(conn: Connection, block_id: int, sealed_key: bytes) -> Callable[[in
         found = _PART.rows(conn, {"block": block_id, "part": number})
         if not found:
             raise ContentError(f"its part {number} is missing")
-        octets = _opened(cipher, found[0][0], b"%d" % number)
+        octets = open_under(cipher, found[0][0], b"%d" % number)
         return zlib.decompress(octets) if number >= LISTS else octets
 
     return part
@@ -144,35 +142,26 @@ def kept_texts(conn: Connection, message_ids: Sequence[int], made: int) -> Itera
     keys = keys_of(conn)
     for message_id, wrapped_key, content_id, sealed in _TEXTS.rows(conn, {"ids": list(message_ids), "made": made}):
         try:
-            octets = _opened(AESGCM(keys.unwrap(wrapped_key, content_id)), sealed, text_context(content_id))
+            octets = open_under(AESGCM(keys.unwrap(wrapped_key, content_id)), sealed, text_context(content_id))
         except ContentError as fault:
             _log.error("the search text of message %d: %s", message_id, fault)
             continue
         yield message_id, zlib.decompress(octets).decode("utf-8", "surrogatepass")
 
 
-_FACTS = Prepared(select(*MESSAGE_COLUMNS).where(message.c.id == bindparam("id")))
-
-
 def read_text(conn: Connection, contents: Contents, message_id: int, reading: Reading) -> str | None:
     """The text of a message from its content, in the form that answers need; None when the message is gone. One that
     cannot be read has an empty text."""
-    held: ContentRef | None = None
-    while True:
-        rows = _FACTS.rows(conn, {"id": message_id})
-        if not rows:
-            return None
-        ((_, _, _, sealed, *ref),) = rows
-        content = ContentRef(*ref)
-        try:
-            prepend, card = unseal_facts(keys_of(conn), content.content_id, sealed)
-            form = plain if reading.exact else fold
-            return message_text(_octets(contents, content), Card.decode(card), prepend, form, reading.pdf_text)
-        except (ContentError, msgspec.DecodeError) as fault:
-            if content == held:
-                _log.error("message %d cannot be read for search: %s", message_id, fault)
-                return "\0\0"
-            held = content  # perhaps moved by compaction: once more
+    try:
+        stored = load_message(conn, message_id)
+        form = plain if reading.exact else fold
+        octets = _octets(contents, stored.content)
+        return message_text(octets, Card.decode(stored.card), stored.prepend, form, reading.pdf_text)
+    except NotFound:
+        return None
+    except (ContentError, msgspec.DecodeError) as fault:
+        _log.error("message %d cannot be read for search: %s", message_id, fault)
+        return "\0\0"
 
 
 def _octets(contents: Contents, content: ContentRef) -> Callable[[int, int], bytes]:
@@ -180,18 +169,6 @@ def _octets(contents: Contents, content: ContentRef) -> Callable[[int, int], byt
         return lambda start, end: contents.read(content, start, end - start)
     octets = contents.read(content)
     return lambda start, end: octets[start:end]
-
-
-def sealed_under(cipher: AESGCM, octets: bytes, context: bytes) -> bytes:
-    nonce = os.urandom(_NONCE)
-    return nonce + cipher.encrypt(nonce, octets, context)
-
-
-def _opened(cipher: AESGCM, sealed: bytes, context: bytes) -> bytes:
-    try:
-        return cipher.decrypt(sealed[:_NONCE], memoryview(sealed)[_NONCE:], context)
-    except (InvalidTag, ValueError):
-        raise ContentError("it was altered") from None
 
 
 def text_context(content_id: bytes) -> bytes:

@@ -27,6 +27,7 @@ from mssante.store.database import Store
 from mssante.store.engines import keys_of
 from mssante.store.errors import ContentError
 from mssante.store.folders import lock_folder
+from mssante.store.keys import seal_under
 from mssante.store.prepared import Prepared, put
 from mssante.store.schema import entry, folder, message, search_block, search_folder, search_part, search_text
 from mssante.store.search import (
@@ -37,7 +38,6 @@ from mssante.store.search import (
     kept_texts,
     parts_of,
     read_text,
-    sealed_under,
     some_of,
     text_context,
 )
@@ -106,7 +106,7 @@ def _read_some(
     for uid, message_id, wrapped_key, content_id in unread:
         octets = (read_text(conn, contents, message_id, reading) or "").encode("utf-8", "surrogatepass")
         cipher = AESGCM(keys_of(conn).unwrap(wrapped_key, content_id))
-        rows.append((message_id, sealed_under(cipher, zlib.compress(octets, 1), text_context(content_id))))
+        rows.append((message_id, seal_under(cipher, zlib.compress(octets, 1), text_context(content_id))))
         letters += len(octets)
         if letters > _LETTERS or time.monotonic() > until:  # a PDF file may take seconds
             return read_uid, uid, rows
@@ -191,7 +191,7 @@ def _put_block(tx: Tx, folder_id: int, made: int, uids: Sequence[int], parts: Ma
             {
                 "block_id": block_id,
                 "part": number,
-                "sealed": sealed_under(cipher, zlib.compress(octets, 1) if number >= LISTS else octets, b"%d" % number),
+                "sealed": seal_under(cipher, zlib.compress(octets, 1) if number >= LISTS else octets, b"%d" % number),
             }
             for number, octets in parts.items()
         ],

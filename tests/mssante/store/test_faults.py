@@ -14,6 +14,7 @@ import pytest
 from mssante.domain.address import parse_address
 from mssante.store import ContentError, NotFound, Store, StoreError, StoreFull, StoreUnavailable, Tx
 from mssante.store.engines import LostConnection, TryAgain, run, translated
+from mssante.store.hints import Hint
 from mssante.store.mail import NewMessage, add_message, deliver
 from mssante.store.messages import load_message
 from mssante.store.processes import KEEP_US, SqliteHints
@@ -137,7 +138,7 @@ def test_a_process_that_slept_learns_that_it_has_missed_hints(
     with sqlite_store._database.connect() as conn:
         assert sleeper.foreign(conn) == ()
         other.write_now(lambda tx: tx.hint("x", 1))
-        assert sleeper.foreign(conn) == [("x", "1")]
+        assert sleeper.foreign(conn) == [Hint("x", "1")]
         for number in range(3):
             clock.advance(KEEP_US / 1_000_000 + 1)
             other.write_now(lambda tx, number=number: tx.hint("x", number))  # type: ignore[misc]
