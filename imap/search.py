@@ -101,7 +101,7 @@ async def find(view: View, own: Account, key: Key, breathe: Callable[[], Awaitab
         some = places[start : start + _BATCH]
         ids = [view.listing.message_ids[place] for place in some]
         now_us = own.now_us()
-        for place, loaded in zip(some, await own.load(view.folder_id, view.uids_at(some), ids), strict=True):
+        for place, loaded in zip(some, await own.messages.load(view.folder_id, view.uids_at(some), ids), strict=True):
             if loaded is not None and all(_judge(one, view, place, loaded.message, now_us) for one in dear):
                 found.append(place)
         await breathe()
@@ -123,8 +123,8 @@ async def _without_texts(key: Key, view: View, own: Account, places: Sequence[in
             if len(places) < len(view):
                 uids, ids = view.uids_at(places), [ids[place] for place in places]
             if isinstance(key, Header):
-                return Among(await own.search(view.folder_id, uids, ids, key.text, field=key.name))
-            return Among(await own.search(view.folder_id, uids, ids, key.text, whole=key.header))
+                return Among(await own.texts.find(view.folder_id, uids, ids, key.text, field=key.name))
+            return Among(await own.texts.find(view.folder_id, uids, ids, key.text, whole=key.header))
     return key
 
 

@@ -372,7 +372,7 @@ class Session:
         for place in changed:
             self.tell_flags(view, place)
         if expunge and view.has_gone:
-            self.own.forget(view.gone_messages())
+            self.own.messages.forget(view.gone_messages())
             if "QRESYNC" in self.enabled:
                 wire.write(responses.vanished(compact(view.gone_uids())))
                 view.take_gone()

@@ -94,7 +94,9 @@ async def fetch(session: Session, value: Fetch) -> None:
     present = [place for place in places if not view.is_gone(place)] if view.has_gone else places
     missing = len(present) < len(places)
     if plan.message:
-        batches = session.own.each(view.folder_id, view.listing, present, header=plan.header, content=plan.content)
+        batches = session.own.messages.each(
+            view.folder_id, view.listing, present, header=plan.header, content=plan.content
+        )
         async for batch in batches:
             await _ask_dates(session, view, [place for place, _ in batch], plan)
             missing |= not await _tell_messages(session, view, batch, plan)

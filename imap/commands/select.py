@@ -79,7 +79,7 @@ async def close(session: Session, _: Plain) -> None:
         listing = view.listing
         deleted = [uid for uid, bits in zip(listing.uids, listing.flags, strict=True) if bits & flags.DELETED]
         await session.there.expunge(view.folder_id, deleted)
-        session.own.forget(listing.message_ids[listing.place(uid)] for uid in deleted)
+        session.own.messages.forget(listing.message_ids[listing.place(uid)] for uid in deleted)
     session.unselect()
 
 

@@ -57,7 +57,7 @@ async def _found(session: Session, key: Key) -> list[int]:
 async def _facts(session: Session, places: Sequence[int]) -> list[Facts]:
     view = session.selected
     facts: list[Facts] = []
-    async for batch in session.own.each(view.folder_id, view.listing, places):
+    async for batch in session.own.messages.each(view.folder_id, view.listing, places):
         facts += [_facts_of(place, found.message) for place, found in batch if found is not None]
         await session.wire.breathe()
     return facts

@@ -56,7 +56,8 @@ def _note(tx: Tx, access: Access, action: str, folder_id: int, uids: Sequence[in
 # -- folders
 
 
-def create(tx: Tx, access: Access, name: str, special_use: str) -> int:
+def create(tx: Tx, access: Access, name: str, special_use: str = "") -> int:
+    """Creates the folder and the levels above it that are missing (RFC 9051 §6.3.4); its id."""
     present = {folder.name: folder for folder in mail.folders(tx.conn, access.bal_id)}
     if special_use and any(folder.special_use == special_use for folder in present.values()):
         raise MailboxRefused(Cause.USEATTR, "Un autre dossier a deja cet usage")
@@ -87,6 +88,7 @@ def delete(tx: Tx, access: Access, folder: Folder) -> None:
 
 
 def rename(tx: Tx, access: Access, name: str, to: str) -> None:
+    """Renames the folder and those below it; INBOX gives its messages away and stays (RFC 9051 §6.3.6)."""
     bal_id = access.bal_id
     found = mail.folder_by_name(tx.conn, bal_id, name)
     if found is None:
@@ -142,8 +144,9 @@ def store_flags(
     uids: Sequence[int],
     operation: Operation,
     bits: int,
-    keywords: Sequence[str],
+    keywords: Sequence[str] = (),
 ) -> list[Entry]:
+    """Flags and keywords added, removed or replaced; the entries as they now are, those that are gone left out."""
     if access.lent and uids:
         _note(tx, access, "mail.flagged", folder_id, sorted(uids), flags=operation + str(bits))
     entries = mail.store_flags(tx, folder_id, uids, operation, bits, keywords)
@@ -162,6 +165,8 @@ def store_unchanged(
     keywords: Sequence[str],
     unchanged_since: int,
 ) -> tuple[list[Entry], list[int]]:
+    """As `store_flags`, but only on messages whose modseq is `unchanged_since` at most, judged in the same transaction;
+    the entries of those, and the uids of the others (RFC 7162 §3.1.3)."""
     found = mail.store_flags(tx, folder_id, uids, "+")  # a no-op: reads the modseqs under the folder's lock
     changed = [entry.uid for entry in found if entry.modseq > unchanged_since]
     unchanged = [entry.uid for entry in found if entry.modseq <= unchanged_since]

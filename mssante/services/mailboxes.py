@@ -10,8 +10,8 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
-from typing import Final, Literal, TypeVar, TypeVarTuple
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, TypeVarTuple
 
 import msgspec
 
@@ -21,7 +21,7 @@ from mssante.services import changes as act
 from mssante.services.annotations import note_marks, read_notes, set_notes
 from mssante.services.changes import Arrived, Copied
 from mssante.services.listing import Changes, Entry, Listing, Listings
-from mssante.services.messages import Loaded, Messages
+from mssante.services.messages import Messages
 from mssante.services.recents import Recents
 from mssante.services.refusals import Cause, MailboxRefused, nonexistent, refused, told
 from mssante.services.searching import Reading, Search
@@ -44,7 +44,9 @@ _FOLLOWED: Final = 2000
 """Changes up to which a remembered listing is brought up to date."""
 
 Arguments = TypeVarTuple("Arguments")
+Given = ParamSpec("Given")
 Result = TypeVar("Result")
+Answer = Coroutine[Any, Any, Result]
 
 __all__ = ["Account", "Append", "Cause", "Copied", "Folder", "MailboxRefused", "Mailboxes", "Opened"]
 
@@ -76,12 +78,26 @@ class Mailboxes:
         return Account(self, Access(bal_id, address, address, bal_id))
 
 
+def _changing(
+    letters: str, change: Callable[Concatenate[Tx, Access, Given], Result]
+) -> Callable[Concatenate[Account, Given], Answer[Result]]:
+    """The method that makes a change, for which these rights are needed."""
+
+    def method(account: Account, /, *args: Given.args, **named: Given.kwargs) -> Answer[Result]:
+        return account._change(letters, lambda tx, access: change(tx, access, *args, **named))
+
+    return method
+
+
 class Account:
-    __slots__ = ("_mailboxes", "_store", "access", "bal_id")
+    """`messages` reads messages, `texts` finds them, `recents` knows who was first told of which."""
 
     def __init__(self, mailboxes: Mailboxes, access: Access) -> None:
         self._mailboxes = mailboxes
         self._store = mailboxes.store
+        self.messages = mailboxes.messages
+        self.texts = mailboxes.search
+        self.recents = mailboxes.recents
         self.access = access
         self.bal_id = access.bal_id
 
@@ -142,9 +158,8 @@ class Account:
         bal = await told(self._store.read(get_bal, self.bal_id))
         return (bal.used_bytes, bal.quota_bytes) if bal is not None else (0, None)
 
-    async def create(self, name: str, special_use: str = "") -> int:
-        """Creates the folder and the levels above it that are missing (RFC 9051 §6.3.4); its id."""
-        return await self._change("k", act.create, name, special_use)
+    create = _changing("k", act.create)
+    rename = _changing("kx", act.rename)
 
     async def delete(self, name: str) -> None:
         folder = await self.folder(name)
@@ -152,10 +167,6 @@ class Account:
             raise MailboxRefused(Cause.CANNOT, "INBOX ne se supprime pas")
         await self._change("x", act.delete, folder, durable=True)
         self._mailboxes.listings.forget(folder.id)
-
-    async def rename(self, name: str, to: str) -> None:
-        """Renames the folder and those below it; INBOX gives its messages away and stays (RFC 9051 §6.3.6)."""
-        await self._change("kx", act.rename, name, to)
 
     async def subscribe(self, name: str, subscribed: bool) -> None:
         """MailboxRefused (NONEXISTENT) for a name that is neither a folder's nor subscribed to."""
@@ -222,65 +233,13 @@ class Account:
         """What happened to the folder after `modseq`; None when the folder is no more."""
         return await told(self._store.read(_changes, folder_id, modseq))
 
-    async def each(
-        self, folder_id: int, listing: Listing, places: Sequence[int], *, header: bool = False, content: bool = False
-    ) -> AsyncIterator[list[tuple[int, Loaded | None]]]:
-        """See `Messages.each`."""
-        batches = self._mailboxes.messages.each(folder_id, listing, places, header=header, content=content)
-        while (batch := await told(anext(batches, None))) is not None:
-            yield batch
-
-    async def load(self, folder_id: int, uids: Sequence[int], message_ids: Sequence[int]) -> list[Loaded | None]:
-        """See `Messages.load`."""
-        return await told(self._mailboxes.messages.load(folder_id, uids, message_ids))
-
-    async def search(
-        self,
-        folder_id: int,
-        uids: Sequence[int],
-        message_ids: Sequence[int],
-        text: str,
-        *,
-        field: str = "",
-        whole: bool = False,
-    ) -> Container[int]:
-        """See `Search.find`."""
-        return await told(self._mailboxes.search.find(folder_id, uids, message_ids, text, field, whole))
-
-    async def store_flags(
-        self,
-        folder_id: int,
-        uids: Sequence[int],
-        operation: Literal["+", "-", "="],
-        bits: int,
-        keywords: Sequence[str] = (),
-    ) -> list[Entry]:
-        """Flags and keywords added, removed or replaced; the entries as they now are, those that are gone left
-        out."""
-        return await self._change("w", act.store_flags, folder_id, uids, operation, bits, keywords)
-
-    async def store_unchanged(
-        self,
-        folder_id: int,
-        uids: Sequence[int],
-        operation: Literal["+", "-", "="],
-        bits: int,
-        keywords: Sequence[str],
-        unchanged_since: int,
-    ) -> tuple[list[Entry], list[int]]:
-        """As `store_flags`, but only on messages whose modseq is `unchanged_since` at most, judged in the same
-        transaction; the entries of those, and the uids of the others (RFC 7162 §3.1.3)."""
-        return await self._change("w", act.store_unchanged, folder_id, uids, operation, bits, keywords, unchanged_since)
+    store_flags = _changing("w", act.store_flags)
+    store_unchanged = _changing("w", act.store_unchanged)
 
     async def recent(self, folder: Folder) -> int:
         """How many of the folder's messages no session has been told of as \\Recent."""
         first = self._mailboxes.recents.first(folder)
         return await told(self._store.read(count, folder.id, first, folder.uidnext))
-
-    @property
-    def recents(self) -> Recents:
-        """Who was first told of which message."""
-        return self._mailboxes.recents
 
     async def saved_dates(self, folder_id: int, uids: Sequence[int]) -> dict[int, int]:
         """When each message came into the folder (µs), by uid; without those that are gone."""
@@ -307,10 +266,6 @@ class Account:
         MailboxRefused NONEXISTENT without that folder."""
         target = (into or self).access
         return await self._change("rte" if move else "r", act.copy, target, folder_id, uids, to, move)
-
-    def forget(self, message_ids: Iterable[int]) -> None:
-        """Expunged messages leave the memory."""
-        self._mailboxes.messages.forget(message_ids)
 
     # -- appending
 

@@ -77,13 +77,13 @@ class Messages:
             some = places[done : done + size]
             uids = [listing.uids[place] for place in some]
             ids = [listing.message_ids[place] for place in some]
-            found = await self._load(folder_id, uids, ids, header, content, remember, _ROOM)
+            found = await told(self._load(folder_id, uids, ids, header, content, remember, _ROOM))
             done += len(found)
             yield list(zip(some, found, strict=False))
 
     async def load(self, folder_id: int, uids: Sequence[int], message_ids: Sequence[int]) -> list[Loaded | None]:
         """As `each`, a few hundred at once, ascending."""
-        return await self._load(folder_id, uids, message_ids, False, False, True, None)
+        return await told(self._load(folder_id, uids, message_ids, False, False, True, None))
 
     async def _load(
         self,
@@ -185,7 +185,7 @@ class Messages:
             return await self._store.read_content(message.content, start, length)
         except ContentError:
             self.forget([message.id])
-            [loaded] = await self.load(folder_id, [uid], [message.id])
+            [loaded] = await self._load(folder_id, [uid], [message.id], False, False, True, None)
             if loaded is None or loaded.message.content == message.content:
                 raise
             message.content = loaded.message.content

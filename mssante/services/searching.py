@@ -17,6 +17,7 @@ import structlog
 
 from mssante.mime.pdf import pdf_text
 from mssante.mime.text import Wanted, fold, plain
+from mssante.services.refusals import told
 from mssante.store import Store, StoreError
 from mssante.store.search import Blocks, Reading, judge, search_blocks
 from mssante.store.search_upkeep import behind, newest, step
@@ -45,7 +46,14 @@ class Search:
         self._store, self._reading = store, reading
 
     async def find(
-        self, folder_id: int, uids: Sequence[int], message_ids: Sequence[int], text: str, field: str, whole: bool
+        self,
+        folder_id: int,
+        uids: Sequence[int],
+        message_ids: Sequence[int],
+        text: str,
+        *,
+        field: str = "",
+        whole: bool = False,
     ) -> Container[int]:
         """The UIDs among these (ascending, with the messages' ids) of the messages that say `text` in the field (empty
         text: that have it), in the body without one, or anywhere (`whole`)."""
@@ -53,11 +61,11 @@ class Search:
         found: set[int] = set()
         unsure: Sequence[int] = range(len(uids))
         if len(uids) > _FEW:
-            blocks = await self._store.read(search_blocks, folder_id, self._reading, wanted)
+            blocks = await told(self._store.read(search_blocks, folder_id, self._reading, wanted))
             found, unsure = blocks.found, _unsure(blocks, uids)
         for start in range(0, len(unsure), _TOGETHER):
             uid_of = {message_ids[place]: uids[place] for place in unsure[start : start + _TOGETHER]}
-            meant = await self._store.read(judge, self._store.contents, list(uid_of), self._reading, wanted)
+            meant = await told(self._store.read(judge, self._store.contents, list(uid_of), self._reading, wanted))
             found.update([uid_of[message_id] for message_id in meant])
         return found
 

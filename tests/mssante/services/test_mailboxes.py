@@ -81,7 +81,7 @@ async def test_an_appended_message_is_there_and_journalled(account: Account, sto
     folder, listing = await selected(account)
     assert list(listing.uids) == [1]
     assert listing.flags[0] == SEEN and listing.keywords_of(0) == ("$a",)
-    batches = account.each(folder.id, listing, [0], header=True, content=True)
+    batches = account.messages.each(folder.id, listing, [0], header=True, content=True)
     [(_, loaded)] = await anext(batches)
     assert loaded is not None and loaded.content == MESSAGE
     assert loaded.message.header == MESSAGE.partition(b"Bonjour")[0]
@@ -182,7 +182,7 @@ async def test_messages_that_are_gone_are_left_out(account: Account, arrive: Cal
     folder_id, ids = folder.id, list(listing.message_ids)
     await account.store_flags(folder_id, [1], "+", DELETED)
     await account.expunge(folder_id, [1])
-    assert await account.load(folder_id, [1], ids) == [None]
+    assert await account.messages.load(folder_id, [1], ids) == [None]
 
 
 async def test_messages_come_in_batches_bounded_in_octets(
@@ -195,7 +195,7 @@ async def test_messages_come_in_batches_bounded_in_octets(
     monkeypatch.setattr(messages, "_ROOM", 40_000)
     for header in (False, True):
         sizes, subjects = [], []
-        async for batch in account.each(folder.id, listing, places, header=header):
+        async for batch in account.messages.each(folder.id, listing, places, header=header):
             loaded = [found.message for _, found in batch if found is not None]
             sizes.append(sum(len(message.encoded) + len(message.header or b"") for message in loaded))
             subjects += [int(message.card.subject.split()[0]) for message in loaded]
@@ -207,7 +207,7 @@ async def test_messages_come_in_batches_bounded_in_octets(
 async def test_a_message_erased_while_it_is_read_is_refused(account: Account, arrive: Callable[[bytes], None]) -> None:
     arrive(b"Subject: grand\r\n\r\n" + b"x" * 300_000)
     folder, listing = await selected(account)
-    [loaded] = await account.load(folder.id, [1], listing.message_ids)
+    [loaded] = await account.messages.load(folder.id, [1], listing.message_ids)
     assert loaded is not None and loaded.content is None
     await account.store_flags(folder.id, [1], "+", DELETED)
     await account.expunge(folder.id, [1])
