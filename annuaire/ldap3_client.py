@@ -9,7 +9,8 @@ What must always hold:
 
 import ssl
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from annuaire.source import Ldap, SourceError, secret_of
@@ -65,6 +66,7 @@ def connected(spec: Ldap, *, read_only: bool = True) -> Any:
             return_empty_attributes=False,
             **how,
         )
+        connection.strategy.decode_response_fast = partial(_decoded, connection.strategy.decode_response_fast)
     except LDAPException as error:
         raise SourceError(f"{spec.url}: {error}") from error
     try:
@@ -88,11 +90,7 @@ def pages(spec: Ldap, filter_: str, attributes: list[str]) -> Iterator[list[Entr
             connection.search(spec.base, filter_, attributes=attributes, paged_size=spec.page_size, paged_cookie=cookie)
             result = connection.result
             _accepted(f"{spec.url} {spec.base}", result)
-            found = [entry for entry in connection.response if entry["type"] == "searchResEntry"]
-            yield [
-                (entry["dn"], {name.lower(): values for name, values in entry["raw_attributes"].items()})
-                for entry in found
-            ]
+            yield [(one["dn"], one["octets"]) for one in connection.response if one["type"] == "searchResEntry"]
             control = result.get("controls", {}).get("1.2.840.113556.1.4.319")
             cookie = control["value"]["cookie"] if control else b""
     except LDAPInvalidFilterError as error:
@@ -102,6 +100,19 @@ def pages(spec: Ldap, filter_: str, attributes: list[str]) -> Iterator[list[Entr
     finally:
         # A directory that is gone cannot be told that we go.
         connection.strategy.close()
+
+
+def _decoded(decode: Callable[[Mapping[str, Any]], dict[str, Any]], message: Mapping[str, Any]) -> dict[str, Any]:
+    """What ldap3 makes of a message of the server; of an entry (RFC 4511 §4.5.2) without its texts beside its octets,
+    which would take a third of the time of a reading."""
+    if message["protocolOp"] != 4:
+        return decode(message)
+    dn, attributes = message["payload"]
+    octets = {
+        name[3].decode("ascii", "backslashreplace").lower(): [value[3] for value in values[3]]
+        for _, _, _, (name, values) in attributes[3]
+    }
+    return {"type": "searchResEntry", "dn": dn[3].decode("utf-8", "backslashreplace"), "octets": octets}
 
 
 def write(connection: Any, operation: str, dn: str, *values: Any, allowed: int = 0) -> None:

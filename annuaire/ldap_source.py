@@ -53,7 +53,11 @@ class LdapReading:
 
     def _entry(self, dn: str, attributes: Mapping[str, list[bytes]]) -> Iterator[Entry | Fault]:
         try:
-            value = {field: _text(attributes, name) for field, name in self._names.items()}
+            value = {
+                field: values[0].decode().strip()
+                for field, name in self._names.items()
+                if (values := attributes.get(name))
+            }
             addresses = [one.decode() for one in attributes.get(self._names.get("address", "mail"), [])]
             rouge = value.get("liste_rouge", "").lower() in YES
             if not addresses and not rouge:

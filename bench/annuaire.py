@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,18 @@ from mssante.store import annuaire as copies
 from mssante.store.accounts import find_bal
 from tests.support import slapd
 from tests.support.postgres import running_postgres
-from tests.support.practitioners import practitioners
+from tests.support.practitioners import Practitioner, practitioners
 
 CHANGED = 400
-READ_ALONE = "import sys, annuaire.ldap3_client as c, msgspec; from annuaire.source import Ldap; " + (
-    "s = msgspec.json.decode(sys.argv[1], type=Ldap); "
-    "print(sum(map(len, c.pages(s, s.filter, list(s.attributes.values())))))"
-)
+READ_ALONE = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import ldap3
+url, base, filter_, attributes, size = json.loads(sys.argv[1])
+connection = ldap3.Connection(ldap3.Server(url, get_info=ldap3.NONE), check_names=False, auto_bind=True)
+pages = connection.extend.standard.paged_search(base, filter_, attributes=attributes, paged_size=size, generator=True)
+print(sum(1 for entry in pages))
+"""
 """A process that does what ldap3 does, and nothing else."""
 
 
@@ -133,14 +139,13 @@ def imported(operator: Operator, rows: int) -> None:
 
 
 def synced(operator: Operator, rows: int) -> None:
-    old = {"modifyTimestamp": "20200101000000Z", "createTimestamp": "20200101000000Z"}
     people = list(practitioners(rows))
-    with slapd.directory(slapd.entry(one, **old) for one in people) as running:
+    with slapd.directory(_aged(number, one) for number, one in enumerate(people)) as running:
         operator.set("annuaire", source="ldap")
         operator.set("annuaire_ldap", url=running.url)
         spec = spec_of(load(operator.path), "ldap")
         assert spec is not None
-        asked = msgspec.json.encode(spec).decode()
+        asked = json.dumps([spec.url, spec.base, spec.filter, list(spec.attributes.values()), spec.page_size])
         for what, command in (
             ("ldap3 alone", [sys.executable, "-c", READ_ALONE, asked]),
             ("LDAP, first", operator.annuaire("sync", "--force")),
@@ -156,6 +161,12 @@ def synced(operator: Operator, rows: int) -> None:
             write(connection, "modify", f"uid={one.address},{slapd.BASE}", change)
         connection.unbind()
         say("LDAP, 400 changed", **measured(operator.annuaire("sync")))
+
+
+def _aged(number: int, one: Practitioner) -> str:
+    """Its LDIF; written to long ago, each at another time."""
+    at = datetime.fromtimestamp(1_500_000_000 + 100 * number, UTC).strftime("%Y%m%d%H%M%SZ")
+    return slapd.entry(one, modifyTimestamp=at, createTimestamp=at)
 
 
 def typed(rows: int) -> dict[str, list[str]]:

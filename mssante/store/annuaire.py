@@ -254,7 +254,7 @@ def gather_words(tx: Tx, owner: str, begun: bool) -> bool:
     tx.conn.execute(
         text("INSERT INTO annuaire_words (annuaire_words, rank) VALUES ('merge', :pages)"), {"pages": pages}
     )
-    return int(tx.conn.execute(_CHANGES).scalar_one()) - before >= 2
+    return bool(tx.conn.execute(_CHANGES).scalar_one() - before >= 2)
 
 
 def mark(tx: Tx, owner: str, digests: Sequence[int]) -> None:
