@@ -1,6 +1,5 @@
 """`mssante bal`: the professionals' mailboxes."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,20 +23,19 @@ from mssante.cli.frame import (
     actor,
     address_of,
     details,
-    iso,
     listing,
     open_store,
     pages,
     password_of_stdin,
     say,
     settings_of,
+    shown,
 )
-from mssante.cli.passwords import hash_of
+from mssante.cli.passwords import hash_of, with_hash
 
 if TYPE_CHECKING:
-    from mssante.cli.bal_entry import Entry
     from mssante.store import Tx
-    from mssante.store.accounts import Bal, NewBal
+    from mssante.store.accounts import Bal
 
 app = typer.Typer(help="The professionals' mailboxes (bal).", no_args_is_help=True)
 
@@ -75,7 +73,9 @@ def create(
     password_stdin: PasswordStdin = False,
 ) -> None:
     """Open a mailbox. Without a password it receives, and nobody signs in but by Pro Santé Connect or certificate."""
-    from mssante.cli.bal_entry import Entry, read_entry
+    from mssante.cli.bal_entry import read_entry
+    from mssante.services.bals import open_bals
+    from mssante.services.credentials import bind_certificate
 
     settings = settings_of(context)
     der = der_of(certificate) if certificate is not None else None
@@ -83,13 +83,17 @@ def create(
     fields |= {"prenom": prenom, "profession": profession, "liste_rouge": "oui" if liste_rouge else ""}
     fields |= {"siret": siret, "responsable": responsable, "draft": "oui" if draft else ""}
     entry = read_entry(fields, settings.operator.domains)
-    if not isinstance(entry, Entry):
+    if isinstance(entry, list):
         raise Failure([f"bal create: {fault}" for fault in entry], USAGE)
-    if password_stdin:
-        entry = entry._replace(password=password_of_stdin())
-    hashed = hash_of(settings, entry.address, entry.password)
+    hashed = hash_of(settings, entry.address, password_of_stdin()) if password_stdin else None
+
+    def opened(tx: "Tx") -> None:
+        open_bals(tx, [with_hash(entry.new, hashed)], actor())
+        if der is not None:
+            bind_certificate(tx, entry.address, der, actor())
+
     with open_store(settings) as store:
-        store.write_now(_open, [(entry, hashed)], der)
+        store.write_now(opened)
     say(f"{entry.address} {'prepared: mssante bal reopen opens it' if draft else 'opened'}")
 
 
@@ -106,14 +110,15 @@ def import_(
     """
     from mssante.cli.bal_entry import COLUMNS, read_entry
     from mssante.cli.csv_entries import Form, open_all
+    from mssante.services.bals import open_bals
 
     settings = settings_of(context)
     form = Form(
         columns=COLUMNS,
         required=("address", "type"),
         read=lambda fields: read_entry(fields, settings.operator.domains),
-        taken=lambda entry: f"address: {entry.address} is taken",
-        register=_open,
+        taken=lambda address: f"address: {address} is taken",
+        register=open_bals,
     )
     open_all(settings, file, form, as_json=as_json)
 
@@ -137,8 +142,8 @@ def show(context: typer.Context, address: AddressArgument, as_json: Json = False
     wanted = address_of(address)
     with open_store(settings) as store:
         bal, delegations = store.read_now(bal_and_delegations, wanted)
-        opened_by = [{"kind": str(one.kind), "name": one.name} for one in store.read_now(openings, wanted)]
-    rights = [{"to": one.delegate, "right": one.right, "since": iso(one.since_us)} for one in delegations]
+        opened_by = [shown(one, "kind", "name") for one in store.read_now(openings, wanted)]
+    rights = [{"to": one.delegate, **shown(one, "right", "since_us")} for one in delegations]
     details({**_row(bal), "motif": bal.motif, "delegations": rights, "opened_by": opened_by}, as_json)
 
 
@@ -227,52 +232,7 @@ for command in (delegate, password, certificate, load, fetch, export):
     app.command()(command)
 
 
-def _open(tx: "Tx", entries: Sequence[tuple["Entry", str | None]], der: bytes | None = None) -> None:
-    from mssante.services.bals import open_bals
-    from mssante.services.credentials import bind_certificate
-
-    open_bals(tx, [_new_bal(entry, hashed) for entry, hashed in entries], actor())
-    if der is not None:
-        bind_certificate(tx, entries[0][0].address, der, actor())
-
-
-def _new_bal(entry: "Entry", password_hash: str | None) -> "NewBal":
-    from mssante.domain.bal import BalState
-    from mssante.store.accounts import NewBal
-
-    return NewBal(
-        address=str(entry.address),
-        type=entry.type,
-        rpps=entry.rpps,
-        adeli=entry.adeli,
-        finess=entry.finess,
-        siret=entry.siret,
-        responsable=entry.responsable,
-        nom=entry.nom,
-        prenom=entry.prenom,
-        profession=entry.profession,
-        liste_rouge=entry.liste_rouge,
-        state=BalState.DRAFT if entry.draft else BalState.ACTIVE,
-        password_hash=password_hash,
-    )
-
-
 def _row(bal: "Bal") -> dict[str, Any]:
-    return {
-        "address": bal.address,
-        "type": str(bal.type),
-        "state": str(bal.state),
-        "rpps": bal.rpps,
-        "adeli": bal.adeli,
-        "finess": bal.finess,
-        "siret": bal.siret,
-        "responsable": bal.responsable or None,
-        "nom": bal.nom,
-        "prenom": bal.prenom,
-        "profession": bal.profession,
-        "liste_rouge": bal.liste_rouge,
-        "used_bytes": bal.used_bytes,
-        "quota_bytes": bal.quota_bytes,
-        "created": iso(bal.created_us),
-        "purged": iso(bal.purged_us),
-    }
+    row = shown(bal, "address", "type", "state", "rpps", "adeli", "finess", "siret", "responsable", "nom", "prenom")
+    row |= shown(bal, "profession", "liste_rouge", "used_bytes", "quota_bytes", "created_us", "purged_us")
+    return row | {"responsable": bal.responsable or None}

@@ -4,10 +4,10 @@ What must always hold: `read_entry` finds every fault of one mailbox, not the fi
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
+from mssante.cli.passwords import Entry
 from mssante.domain.address import Address, AddressError, parse_address
-from mssante.domain.bal import BalType, holder_faults
+from mssante.domain.bal import BalState, BalType, holder_faults
 from mssante.domain.identifiers import (
     Adeli,
     Finess,
@@ -19,6 +19,7 @@ from mssante.domain.identifiers import (
     parse_rpps,
     parse_siret,
 )
+from mssante.store.accounts import NewBal
 
 COLUMNS = (
     *("address", "type", "rpps", "adeli", "finess", "siret", "responsable"),
@@ -29,25 +30,7 @@ TYPES = (BalType.PER, BalType.ORG, BalType.APP)
 _YES, _NO = ("oui", "yes", "true", "1", "o", "x"), ("", "non", "no", "false", "0", "n")
 
 
-class Entry(NamedTuple):
-    """A mailbox to open. `password` is still in clear; "" for none."""
-
-    address: Address
-    type: BalType
-    rpps: str | None
-    adeli: str | None
-    finess: str | None
-    siret: str | None
-    responsable: str
-    nom: str
-    prenom: str
-    profession: str | None
-    liste_rouge: bool
-    draft: bool
-    password: str
-
-
-def read_entry(fields: Mapping[str, str], domains: tuple[str, ...]) -> Entry | list[str]:
+def read_entry(fields: Mapping[str, str], domains: tuple[str, ...]) -> Entry[NewBal] | list[str]:
     """The mailbox that the fields describe, or what is wrong with them. `domains` are those hosted here."""
     faults: list[str] = []
     address = _address(fields.get("address", ""), domains, faults)
@@ -61,9 +44,10 @@ def read_entry(fields: Mapping[str, str], domains: tuple[str, ...]) -> Entry | l
         faults += holder_faults(BalType(kind), holder)
     if faults or address is None:
         return faults
-    return Entry(
-        address=address,
+    new = NewBal(
+        address=str(address),
         type=BalType(kind),
+        state=BalState.DRAFT if flags["draft"] else BalState.ACTIVE,
         rpps=holder["rpps"],
         adeli=holder["adeli"],
         finess=holder["finess"],
@@ -73,9 +57,8 @@ def read_entry(fields: Mapping[str, str], domains: tuple[str, ...]) -> Entry | l
         prenom=texts["prenom"],
         profession=texts["profession"] or None,
         liste_rouge=flags["liste_rouge"],
-        draft=flags["draft"],
-        password=texts["password"],
     )
+    return Entry(address, new, texts["password"])
 
 
 def read_holder(fields: Mapping[str, str], faults: list[str]) -> dict[str, str | None]:

@@ -11,11 +11,11 @@ from mssante.cli.frame import (
     actor,
     address_of,
     details,
-    iso,
     listing,
     open_store,
     say,
     settings_of,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -103,11 +103,5 @@ def _addresses(settings: "Settings", store: "Store", ins: str) -> list[str]:
 
 
 def _row(one: "Exchange") -> dict[str, Any]:
-    return {
-        "professional": one.professional,
-        "patient": one.patient,
-        "state": str(one.state),
-        "since": iso(one.since_us),
-        "message_id": one.message_id,
-        "through": one.through or None,
-    }
+    row = shown(one, "professional", "patient", "state", "since_us", "message_id")
+    return row | {"through": one.through or None}

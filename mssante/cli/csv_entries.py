@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Protocol, TextIO, TypeVar
+from typing import TYPE_CHECKING, Generic, TextIO, TypeVar
 
-from mssante.cli.frame import USAGE, Failure, complain, details, open_store, say
-from mssante.cli.passwords import fault_of, hashes
+from mssante.cli.frame import USAGE, Failure, actor, complain, details, open_store, say
+from mssante.cli.passwords import Entry, New, fault_of, hashes, with_hash
 from mssante.domain.address import Address
 
 if TYPE_CHECKING:
@@ -25,32 +25,22 @@ if TYPE_CHECKING:
 _PAGE = 1000
 
 
-class _ToOpen(Protocol):
-    @property
-    def address(self) -> Address: ...
-
-    @property
-    def password(self) -> str: ...
-
-
-Entry = TypeVar("Entry", bound=_ToOpen)
 Lines = Iterator[tuple[int, dict[str, str] | str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Form(Generic[Entry]):
+class Form(Generic[New]):
     """What the files of one kind are. Their header names columns among `columns`, all those `required`; `read` gives a
-    record's entry, or what is wrong with it; `taken` says that its address has a mailbox; `register` opens entries,
-    each with the hash of its password."""
+    record's entry, or what is wrong with it; `taken` says of an address that it has a mailbox; `register` opens."""
 
     columns: Sequence[str]
     required: Sequence[str]
-    read: Callable[[Mapping[str, str]], Entry | list[str]]
-    taken: Callable[[Entry], str]
-    register: "Callable[[Tx, Sequence[tuple[Entry, str | None]]], object]"
+    read: Callable[[Mapping[str, str]], Entry[New] | list[str]]
+    taken: Callable[[Address], str]
+    register: "Callable[[Tx, Sequence[New], str], object]"
 
 
-def open_all(settings: "Settings", file: Path, form: Form[Entry], *, as_json: bool) -> None:
+def open_all(settings: "Settings", file: Path, form: Form[New], *, as_json: bool) -> None:
     """Opens what a CSV file (UTF-8, comma or semicolon) describes and tells how many. Raises Failure."""
     with _text(file) as text, open_store(settings) as store:
         opened = _check(settings, store, file, text, form)
@@ -61,7 +51,8 @@ def open_all(settings: "Settings", file: Path, form: Form[Entry], *, as_json: bo
         def register(tx: "Tx") -> None:
             waiting = iter(hashed)
             for page in _pages(_entries(file, text, form)):
-                form.register(tx, list(zip(page, waiting, strict=False)))
+                new = [with_hash(entry.new, hash_) for entry, hash_ in zip(page, waiting, strict=False)]
+                form.register(tx, new, actor())
 
         store.write_now(register)
     if as_json:
@@ -70,14 +61,16 @@ def open_all(settings: "Settings", file: Path, form: Form[Entry], *, as_json: bo
         say(f"{opened} opened")
 
 
-def _check(settings: "Settings", store: "Store", file: Path, text: TextIO, form: Form[Entry]) -> int:
+def _check(settings: "Settings", store: "Store", file: Path, text: TextIO, form: Form[New]) -> int:
     """The number of entries; tells every fault, and raises Failure when there was one."""
     from mssante.store.accounts import find_bals
 
     seen: dict[int, int] = {}
     sound = True
     for page in _pages(_lines(file, text, form)):
-        read = [(line, [fields] if isinstance(fields, str) else form.read(fields)) for line, fields in page]
+        read: list[tuple[int, Entry[New] | list[str]]] = [
+            (line, [fields] if isinstance(fields, str) else form.read(fields)) for line, fields in page
+        ]
         known = store.read_now(find_bals, [entry.address for _, entry in read if not isinstance(entry, list)])
         for line, entry in read:
             if isinstance(entry, list):
@@ -86,7 +79,7 @@ def _check(settings: "Settings", store: "Store", file: Path, text: TextIO, form:
                 first = seen.setdefault(hash(entry.address), line)
                 faults = [
                     fault_of(settings, entry.address, entry.password),
-                    form.taken(entry) if str(entry.address) in known else None,
+                    form.taken(entry.address) if str(entry.address) in known else None,
                     f"address: {entry.address} is also on line {first}" if first != line else None,
                 ]
             for fault in filter(None, faults):
@@ -99,7 +92,7 @@ def _check(settings: "Settings", store: "Store", file: Path, text: TextIO, form:
     return len(seen)
 
 
-def _entries(file: Path, text: TextIO, form: Form[Entry]) -> Iterator[Entry]:
+def _entries(file: Path, text: TextIO, form: Form[New]) -> Iterator[Entry[New]]:
     for line, fields in _lines(file, text, form):
         entry = fields if isinstance(fields, str) else form.read(fields)
         if isinstance(entry, str | list):
@@ -135,7 +128,7 @@ def _no_text(file: Path) -> Failure:
     return Failure(f"{file}: is not UTF-8 text: save it as CSV UTF-8", USAGE)
 
 
-def _lines(file: Path, text: TextIO, form: Form[Entry]) -> Lines:
+def _lines(file: Path, text: TextIO, form: Form[New]) -> Lines:
     """(number of its first line, fields or what is wrong) of each record. Raises Failure for what is no such file."""
     try:
         text.seek(0)

@@ -132,6 +132,14 @@ def iso(time_us: int | None) -> str | None:
     return datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def shown(one: object, *names: str) -> dict[str, Any]:
+    """These attributes of a thing as listings have them: times (`..._us`) as `iso` says, under the name without it."""
+    return {
+        name.removesuffix("_us"): iso(getattr(one, name)) if name.endswith("_us") else getattr(one, name)
+        for name in names
+    }
+
+
 def day_us(option: str, text: str, *, after: bool = False) -> int:
     """The first instant of a day (UTC), or with `after` that of the next day. Raises Failure."""
     try:

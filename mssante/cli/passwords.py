@@ -1,16 +1,38 @@
-"""Passwords that are set by command: strong enough, then hashed.
+"""Passwords that are set by command: strong enough, then hashed; what is opened with one.
 
 What must always hold: nothing is opened or changed for a password that is refused; none is shown.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mssante.cli.frame import Failure
 
 if TYPE_CHECKING:
     from mssante.config import Settings
     from mssante.domain.address import Address
+    from mssante.store.accounts import NewBal
+    from mssante.store.patients import NewPatient
+
+
+New = TypeVar("New", "NewBal", "NewPatient")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[New]):
+    """What is to be opened at an address, and its password, still in clear; "" for none."""
+
+    address: "Address"
+    new: New
+    password: str = field(repr=False)
+
+
+def with_hash(new: New, password_hash: str | None) -> New:
+    """The same with its password, as the store wants it."""
+    import msgspec
+
+    return msgspec.structs.replace(new, password_hash=password_hash)
 
 
 def fault_of(settings: "Settings", address: "Address", text: str) -> str | None:

@@ -20,16 +20,16 @@ from mssante.cli.frame import (
     password_of_stdin,
     say,
     settings_of,
+    shown,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from mssante.cli.patient_entry import Entry
     from mssante.config import Settings
     from mssante.domain.address import Address
     from mssante.domain.patient import Authority
-    from mssante.store import Conn, Tx
+    from mssante.store import Conn
     from mssante.store.accounts import Bal
     from mssante.store.patients import Patient
 
@@ -59,23 +59,22 @@ def create(
     password_stdin: PasswordStdin = False,
 ) -> None:
     """Open the citizen's mailbox INS@<citizens' domain>, a child's as well as an adult's."""
-    from mssante.cli.passwords import hash_of
-    from mssante.cli.patient_entry import Entry, read_patient
+    from mssante.cli.passwords import hash_of, with_hash
+    from mssante.cli.patient_entry import read_patient
     from mssante.domain.clock import SystemClock
+    from mssante.services.patients import register
     from mssante.store import AlreadyExists
 
     settings = settings_of(context)
     traits = {"ins": ins, "nom": nom, "prenoms": prenoms, "naissance": naissance, "sexe": sexe, "lieu": lieu}
     more = {"autorite": autorite, "notify": notify, "opposition": "oui" if opposition else ""}
     entry = read_patient(traits | more, _domain(settings), SystemClock().now_us())
-    if not isinstance(entry, Entry):
+    if isinstance(entry, list):
         raise Failure([f"patient create: {_option(fault)}" for fault in entry], USAGE)
-    if password_stdin:
-        entry = entry._replace(password=password_of_stdin())
-    hashed = hash_of(settings, entry.address, entry.password)
+    hashed = hash_of(settings, entry.address, password_of_stdin()) if password_stdin else None
     with open_store(settings) as store:
         try:
-            store.write_now(_register, [(entry, hashed)])
+            store.write_now(register, [with_hash(entry.new, hashed)], actor())
         except AlreadyExists:
             raise Failure("a mailbox for this INS exists already: see mssante patient show") from None
     say("the citizen's mailbox is opened")
@@ -94,6 +93,7 @@ def import_(
     from mssante.cli.csv_entries import Form, open_all
     from mssante.cli.patient_entry import COLUMNS, REQUIRED, read_patient
     from mssante.domain.clock import SystemClock
+    from mssante.services.patients import register
 
     settings = settings_of(context)
     domain, now_us = _domain(settings), SystemClock().now_us()
@@ -102,7 +102,7 @@ def import_(
         required=REQUIRED,
         read=lambda fields: read_patient(fields, domain, now_us),
         taken=lambda _: "ins: has a mailbox already",
-        register=_register,
+        register=register,
     )
     open_all(settings, file, form, as_json=as_json)
 
@@ -126,10 +126,7 @@ def show(context: typer.Context, ins: InsArgument, as_json: Json = False) -> Non
     details(
         {
             **_row(found),
-            "naissance": identity.naissance,
-            "sexe": identity.sexe,
-            "lieu": identity.lieu,
-            "notify": identity.notify,
+            **shown(identity, "naissance", "sexe", "lieu", "notify"),
             "autorite": identity.authority.name,
             "oid": str(identity.authority),
             "motif": found.bal.motif,
@@ -250,14 +247,6 @@ def _everything(conn: "Conn", address: "Address") -> "tuple[Patient, list[tuple[
     return found, patients.earlier(conn, found.bal.id), patients.parents(conn, found.bal.id)
 
 
-def _register(tx: "Tx", entries: "Sequence[tuple[Entry, str | None]]") -> None:
-    from mssante.services import patients
-    from mssante.store.patients import NewPatient
-
-    new = [NewPatient(entry.address, entry.identity, hashed, entry.standing) for entry, hashed in entries]
-    patients.register(tx, new, actor())
-
-
 def _domain(settings: "Settings") -> str:
     domain = settings.operator.patient_domain
     if not domain:
@@ -283,14 +272,5 @@ def _option(fault: str) -> str:
 
 def _row(patient: "Patient") -> dict[str, Any]:
     bal, identity = patient.bal, patient.identity
-    return {
-        "ins": identity.ins,
-        "address": bal.address,
-        "state": str(bal.state),
-        "standing": str(patient.standing),
-        "nom": identity.nom,
-        "prenoms": identity.prenoms,
-        "used_bytes": bal.used_bytes,
-        "quota_bytes": bal.quota_bytes,
-        "created": iso(bal.created_us),
-    }
+    row = {"ins": identity.ins, **shown(bal, "address", "state"), "standing": patient.standing}
+    return {**row, **shown(identity, "nom", "prenoms"), **shown(bal, "used_bytes", "quota_bytes", "created_us")}

@@ -7,12 +7,12 @@ matricule, each trait stands for itself (facts 5).
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import NamedTuple
 
+from mssante.cli.passwords import Entry
 from mssante.domain.address import Address, AddressError, parse_address
 from mssante.domain.ins import InsError, parse_ins
 from mssante.domain.patient import Authority, Standing
-from mssante.store.patients import Identity
+from mssante.store.patients import Identity, NewPatient
 
 REQUIRED = ("ins", "nom", "prenoms", "naissance", "sexe", "lieu")
 COLUMNS = (*REQUIRED, "autorite", "opposition", "notify", "password")
@@ -21,16 +21,7 @@ _INSEE = re.compile(r"([0-9]{2}|2[AB])[0-9]{3}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-class Entry(NamedTuple):
-    """A citizen to register. `password` is still in clear; "" for none."""
-
-    address: Address
-    identity: Identity
-    standing: Standing
-    password: str
-
-
-def read_patient(fields: Mapping[str, str], domain: str, now_us: int) -> Entry | list[str]:
+def read_patient(fields: Mapping[str, str], domain: str, now_us: int) -> Entry[NewPatient] | list[str]:
     """The citizen that the fields describe, or what is wrong with them. `domain` is the citizens' one."""
     text = {name: fields.get(name, "").strip() for name in COLUMNS}
     faults: list[str] = []
@@ -63,7 +54,7 @@ def read_patient(fields: Mapping[str, str], domain: str, now_us: int) -> Entry |
         authority=authority,
     )
     standing = Standing.OPPOSED if opposed == "oui" else Standing.OPEN
-    return Entry(address, identity, standing, fields.get("password", ""))
+    return Entry(address, NewPatient(address, identity, standing=standing), fields.get("password", ""))
 
 
 def matricule_address(ins: str, domain: str, faults: list[str]) -> Address | None:

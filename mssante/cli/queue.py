@@ -19,6 +19,7 @@ from mssante.cli.frame import (
     say,
     settings_of,
     show_json,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -72,9 +73,8 @@ def show(
             line = store.read_now(lambda conn: line_of(conn, one(conn, int(item))))
     if _NUMBER.fullmatch(item):
         found = line.item
-        more = {"lease_owner": found.lease_owner, "envid": found.envid, "ret": found.ret, "orcpt": found.orcpt}
-        ids = {"message_id": found.message_id, "accepted_as": found.accepted_as}
-        record = {**_row(found), **more, "changed": iso(found.changed_us), **ids, "outcome": line.outcome}
+        more = shown(found, "lease_owner", "envid", "ret", "orcpt", "changed_us", "message_id", "accepted_as")
+        record = {**_row(found), **more, "outcome": line.outcome}
         details({**record, "history": _history(line)} if as_json else record, as_json)
         if not as_json:
             say("")
@@ -166,33 +166,16 @@ def _done(done: int, item: int, needed: str, said: str) -> None:
 
 
 def _row(item: "QueueItem") -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "sender": item.sender,
-        "recipient": item.recipient,
-        "state": str(item.state),
-        "attempts": item.attempts,
-        "due": iso(item.due_us),
-        "created": iso(item.created_us),
-        "expires": iso(item.expires_us),
-        "last_reply": item.last_reply,
-    }
+    names = ("id", "sender", "recipient", "state", "attempts", "due_us", "created_us", "expires_us", "last_reply")
+    return shown(item, *names)
 
 
 def _short(line: "Line") -> dict[str, Any]:
     item = line.item
-    return {
-        "id": item.id,
-        "recipient": item.recipient,
-        "outcome": line.outcome,
-        "attempts": item.attempts,
-        "changed": iso(line.history[-1].at_us if line.history else item.changed_us),
-        "last_reply": item.last_reply,
-    }
+    changed = iso(line.history[-1].at_us if line.history else item.changed_us)
+    progress = {"outcome": line.outcome, "attempts": item.attempts, "changed": changed}
+    return {**shown(item, "id", "recipient"), **progress, "last_reply": item.last_reply}
 
 
 def _history(line: "Line") -> list[dict[str, Any]]:
-    return [
-        {"at": iso(event.at_us), "what": event.what, "status": event.status, "why": event.why, "peer": event.peer}
-        for event in line.history
-    ]
+    return [shown(event, "at_us", "what", "status", "why", "peer") for event in line.history]

@@ -20,6 +20,7 @@ from mssante.cli.frame import (
     pages,
     say,
     settings_of,
+    shown,
 )
 
 app = typer.Typer(
@@ -46,20 +47,17 @@ def signalements(
     with open_store(settings_of(context)) as store:
         found = store.read_now(partial(regulateur.signalements, settled=every))
         names = store.read_now(regulateur.names, [one for row in found for one in (row.about, row.reporter)])
-    listing(
-        [
-            {
-                "id": one.id,
-                "at": iso(one.at_us),
-                "account": names.get(one.about, one.about),
-                "kind": str(one.kind),
-                "reporter": names.get(one.reporter, one.reporter),
-                "settled": iso(one.settled_us),
-            }
-            for one in found
-        ],
-        as_json,
+    rows = (
+        {
+            **shown(one, "id", "at_us"),
+            "account": names.get(one.about, one.about),
+            "kind": one.kind,
+            "reporter": names.get(one.reporter, one.reporter),
+            **shown(one, "settled_us"),
+        }
+        for one in found
     )
+    listing(rows, as_json)
 
 
 @app.command()
@@ -135,20 +133,8 @@ def exceptions(context: typer.Context, as_json: Json = False) -> None:
     with open_store(settings_of(context)) as store:
         found = store.read_now(regulateur.exceptions)
         names = store.read_now(regulateur.names, [one.sender for one in found])
-    listing(
-        [
-            {
-                "sender": names.get(one.sender, one.sender),
-                "most": one.most,
-                "motif": one.motif,
-                "author": one.author,
-                "since": iso(one.since_us),
-                "until": iso(one.until_us),
-            }
-            for one in found
-        ],
-        as_json,
-    )
+    told = ("most", "motif", "author", "since_us", "until_us")
+    listing([{"sender": names.get(one.sender, one.sender), **shown(one, *told)} for one in found], as_json)
 
 
 @app.command()
@@ -161,12 +147,10 @@ def journal(context: typer.Context, as_json: Json = False) -> None:
         every = pages(store, lambda conn, last: entries(conn, after_seq=last), lambda entry: entry.seq)
         acts = (
             {
-                "at": iso(entry.at_us),
-                "action": entry.action,
+                **shown(entry, "at_us", "action"),
                 "account": entry.object,
                 "motif": entry.detail.get("motif", ""),
-                "actor": entry.actor,
-                "seq": entry.seq,
+                **shown(entry, "actor", "seq"),
             }
             for entry in every
             if acts_as_regulator(entry)
