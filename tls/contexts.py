@@ -239,7 +239,7 @@ class Contexts:
         for name in dict.fromkeys(root.subject for root in roots):
             own = [facts_of(crl) for crl in crls if crl.issuer == name]
             try:
-                missing = CrlFacts(dn_of_name(name).cn, 0, 0, 0, held=False)
+                missing = CrlFacts(dn_of_name(name).cn, 0, 0, held=False)
             except DNError as fault:
                 raise TlsError(f"{self._roots}: {fault}") from fault
             states.append(min(own, key=lambda crl: crl.next_update_us, default=missing))

@@ -50,7 +50,6 @@ class CrlFacts:
 
     issuer: str
     revoked: int
-    this_update_us: int
     next_update_us: int
     held: bool = True
 
@@ -116,7 +115,7 @@ def facts_of(crl: Crl) -> CrlFacts:
         issuer = dn_of_name(crl.issuer).cn
     except DNError as fault:
         raise CrlRefused(f"its issuer: {fault}") from fault
-    return CrlFacts(issuer, len(crl), microseconds(crl.last_update_utc), microseconds(until) if until else 0)
+    return CrlFacts(issuer, len(crl), microseconds(until) if until else 0)
 
 
 def signed_by(crl: Crl, authority: x509.Certificate) -> bool:

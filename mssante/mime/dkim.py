@@ -467,12 +467,9 @@ def publishes(record: bytes, key: SigningKey) -> bool:
     return isinstance(read, _Key) and read.public == key.public_key()
 
 
-def auth_results(authserv_id: str, results: Sequence[DkimResult], others: Sequence[str] = ()) -> bytes:
-    """An Authentication-Results field with its CRLF (RFC 8601 §2.2).
-
-    `others` are results of other methods, ready written, such as ``iprev=pass policy.iprev=192.0.2.1``.
-    """
-    written = list(others)
+def auth_results(authserv_id: str, results: Sequence[DkimResult]) -> bytes:
+    """An Authentication-Results field with its CRLF (RFC 8601 §2.2)."""
+    written = []
     for result in results:
         text = f"dkim={result.outcome}"
         if result.reason:
@@ -480,6 +477,5 @@ def auth_results(authserv_id: str, results: Sequence[DkimResult], others: Sequen
         if result.domain:
             text += f" header.d={result.domain} header.s={result.selector}"
         written.append(text)
-    if not results:
-        written.append("dkim=none")
-    return ("Authentication-Results: " + ";\r\n\t".join([authserv_id, *written]) + "\r\n").encode("ascii")
+    lines = [f"Authentication-Results: {authserv_id}", *(written or ["dkim=none"])]
+    return (";\r\n\t".join(lines) + "\r\n").encode("ascii")

@@ -55,8 +55,13 @@ def from_quoted_printable(text: bytes) -> bytes:
 
 def decoded(octets: bytes, encoding: bytes) -> bytes:
     """The content of a part that is in memory; damaged encodings give what can be read."""
-    content = content_of(lambda start, length: octets[start : start + length], 0, len(octets), encoding)
+    content = in_memory(octets, encoding)
     return content.at(0, content.size)
+
+
+def in_memory(octets: bytes, encoding: bytes = b"binary") -> Content:
+    """The decoded content of these octets."""
+    return content_of(lambda start, length: octets[start : start + length], 0, len(octets), encoding)
 
 
 def content_of(read: Read, start: int, end: int, encoding: bytes) -> Content:
@@ -65,9 +70,9 @@ def content_of(read: Read, start: int, end: int, encoding: bytes) -> Content:
     if encoding == b"base64":
         return _Base64(read, start, end)
     if encoding == b"quoted-printable":
-        return Octets(from_quoted_printable(read(start, min(end - start, MOST_QUOTED))))
+        return in_memory(from_quoted_printable(read(start, min(end - start, MOST_QUOTED))))
     if encoding in UUENCODE:
-        return Octets(_from_uu(read(start, min(end - start, MOST_QUOTED))))
+        return in_memory(_from_uu(read(start, min(end - start, MOST_QUOTED))))
     return _Plain(read, start, end)
 
 
@@ -98,16 +103,6 @@ def held(read: Read, size: int) -> Read:
         return piece[offset : offset + length]
 
     return at
-
-
-class Octets:
-    """Octets in memory."""
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets, self.size = octets, len(octets)
-
-    def at(self, start: int, length: int) -> bytes:
-        return self._octets[start : start + length]
 
 
 class _Plain:

@@ -23,7 +23,7 @@ from mssante.mime.card import LEAF, MULTIPART, Card, Part
 from mssante.mime.clinical import documents_of_xml, is_xml
 from mssante.mime.content import parse_content_type, parse_disposition, parse_encoding
 from mssante.mime.headers import Fields, decode_text, split_fields
-from mssante.mime.part_reader import PIECE, UUENCODE, Content, Octets, Read, content_of, held, pieces
+from mssante.mime.part_reader import PIECE, UUENCODE, Content, Read, content_of, held, in_memory, pieces
 from mssante.mime.scanner import DEFAULT_LIMITS, HeaderTooLarge, Scanner
 
 MOST_NESTED: Final = 8
@@ -188,7 +188,7 @@ class _Search:
 
         def whole() -> Content:
             if not kept:
-                kept.append(Octets(b"".join(chain([beginning], octets))))
+                kept.append(in_memory(b"".join(chain([beginning], octets))))
             return kept[0]
 
         self._look(beginning, lambda: chain([beginning], octets), whole, name, depth=depth, member=True)

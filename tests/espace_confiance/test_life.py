@@ -381,10 +381,10 @@ def test_the_certificate_is_announced_90_60_and_30_days_ahead(days: int, told: t
 @pytest.mark.parametrize("required", [True, False])
 def test_a_crl_is_announced_before_it_lapses(required: bool) -> None:
     crls = (
-        CrlFacts("GOOD", 0, 0, NOW_US + 3 * DAY_US),
-        CrlFacts("SOON", 0, 0, NOW_US + DAY_US),
-        CrlFacts("LATE", 0, 0, NOW_US - 1),
-        CrlFacts("NONE", 0, 0, 0, held=False),
+        CrlFacts("GOOD", 0, NOW_US + 3 * DAY_US),
+        CrlFacts("SOON", 0, NOW_US + DAY_US),
+        CrlFacts("LATE", 0, NOW_US - 1),
+        CrlFacts("NONE", 0, 0, held=False),
     )
     soon, late, none = crl_alarms(crls, required=required, ahead_us=2 * DAY_US, now_us=NOW_US)
     assert ("SOON" in soon.text, soon.urgent, soon.stops) == (True, False, False)

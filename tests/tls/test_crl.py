@@ -160,7 +160,7 @@ def test_distribution_points_over_http_only(pki: Pki) -> None:
 
 
 def test_the_time_that_is_left() -> None:
-    good, missing = CrlFacts("A", 0, NOW_US, NOW_US + 5_000_000), CrlFacts("B", 0, 0, 0, held=False)
+    good, missing = CrlFacts("A", 0, NOW_US + 5_000_000), CrlFacts("B", 0, 0, held=False)
     assert remaining_s([], NOW_US) == float("inf")
     assert remaining_s([good], NOW_US) == 5
     assert remaining_s([good, missing], NOW_US) == -1
