@@ -49,7 +49,6 @@ _INTRODUCED = select(
     _introduced.c.through,
 ).where(_introduced.c.patient != EVERYBODY)
 _PAIR = (_table.c.professional == bindparam("of_professional")) & (_table.c.patient == bindparam("of_patient"))
-_ONE = Prepared(_EXCHANGE.where(_PAIR))
 _STATE = Prepared(select(_table.c.state).where(_PAIR))
 _ADD = Prepared(insert(_table).inline())
 _CHANGE = Prepared(
@@ -74,13 +73,6 @@ _IN_THREADS = _THREADS & _ended.c.reference.in_(bindparam("references", expandin
 _ENDED_BY = Prepared(select(_ended.c.ended_by).where(_IN_THREADS))
 _REOPEN = Prepared(delete(_ended).where(_THREADS, _ended.c.ended_by.in_(bindparam("ends", expanding=True))))
 _END_THREAD = Prepared(insert(_ended).inline())
-
-
-def exchange(conn: Connection, professional: str, patient: str) -> Exchange | None:
-    """What the professional's own messages made of the pair's exchange."""
-    keys = keys_of(conn)
-    rows = _ONE.rows(conn, _pair(keys, professional, patient))
-    return _exchange(keys, rows[0]) if rows else None
 
 
 def relation(conn: Connection, professional: str, patient: str) -> Relation:

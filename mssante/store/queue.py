@@ -271,11 +271,6 @@ def show(conn: Connection, item_id: int) -> QueueItem:
     raise NotFound(f"no queue item {item_id}")
 
 
-def of_message(conn: Connection, message_id: int) -> list[QueueItem]:
-    """All items of a message."""
-    return _items(conn, select(*_COLUMNS).where(_table.c.message_id == message_id).order_by(_table.c.id))
-
-
 def of_accepted(conn: Connection, accepted_as: str) -> list[QueueItem]:
     """All items of the message that its sender was told this identifier of."""
     return _newest(conn, _table.c.accepted_as == accepted_as)

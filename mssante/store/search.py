@@ -9,7 +9,6 @@ Always true here:
 
 import logging
 import zlib
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -54,10 +53,6 @@ class Blocks(NamedTuple):
     runs: list[tuple[int, int]]
     found: set[int]
     perhaps: set[int]
-
-    def cover(self, uid: int) -> bool:
-        number = bisect_left(self.runs, (uid + 1, 0)) - 1
-        return number >= 0 and uid <= self.runs[number][1]
 
 
 BLOCKS = Prepared(

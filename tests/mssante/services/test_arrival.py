@@ -16,7 +16,7 @@ from mssante.services import bals
 from mssante.services.arrival import ArrivalRefused, DkimKey, Stored
 from mssante.store import Conn
 from mssante.store.accounts import find_bal, set_state
-from mssante.store.exchanges import exchange, record_exchange
+from mssante.store.exchanges import record_exchange
 from mssante.store.journal import entries
 from mssante.store.messages import load_message
 from mssante.store.queue import listing
@@ -30,6 +30,7 @@ from tests.mssante.services.conftest import (
     TRACE,
     Cabinet,
 )
+from tests.mssante.store.made import exchange
 
 
 def mail(sender: str, subject: str = "Compte rendu", *fields: str, body: str = "Bonjour.\r\n") -> bytes:

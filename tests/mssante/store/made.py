@@ -6,8 +6,9 @@ from pathlib import Path
 from mssante.domain.bal import BalType
 from mssante.domain.clock import Clock
 from mssante.domain.ins import ins_key
-from mssante.store import PendingContent, Store, Tx
+from mssante.store import Conn, PendingContent, Store, Tx
 from mssante.store.accounts import NewBal, create_bals
+from mssante.store.exchanges import Exchange, list_exchanges
 from mssante.store.mail import Delivered, NewMessage, add_message, deliver, folder_by_name
 
 MASTER_KEY = bytes(range(32))
@@ -50,6 +51,11 @@ def arrive(store: Store, body: bytes, bal_ids: Sequence[int], flags: int = 0) ->
 def accept(tx: Tx, content: PendingContent, bal_ids: Sequence[int], flags: int = 0) -> list[Delivered]:
     message_id = add_message(tx, NewMessage(content, tx.now_us, b"Received: from here\r\n", b"card"))
     return deliver(tx, message_id, bal_ids, flags)
+
+
+def exchange(conn: Conn, professional: str, patient: str) -> Exchange | None:
+    """What the professional's own messages made of the pair's exchange."""
+    return next((one for one in list_exchanges(conn, professional, patient) if not one.through), None)
 
 
 def inbox_of(store: Store, bal_id: int) -> int:

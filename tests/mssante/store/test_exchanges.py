@@ -6,7 +6,6 @@ from mssante.domain.exchange import UNRELATED, ExchangeState, Relation
 from mssante.store import Store
 from mssante.store.exchanges import (
     end_thread,
-    exchange,
     introduce,
     list_exchanges,
     record_exchange,
@@ -16,7 +15,7 @@ from mssante.store.exchanges import (
     welcome,
     welcoming,
 )
-from tests.mssante.store.made import DOCTOR, MATRICULE, PATIENT, PATIENT_DOMAIN
+from tests.mssante.store.made import DOCTOR, MATRICULE, PATIENT, PATIENT_DOMAIN, exchange
 from tests.support.clock import FakeClock
 
 COLLEAGUE = "luc.petit@cabinet.mssante.fr"

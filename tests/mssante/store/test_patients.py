@@ -14,7 +14,6 @@ from mssante.store import AlreadyExists, Store, patient_notices, schema
 from mssante.store.accounts import find_bal, find_bals
 from mssante.store.exchanges import (
     end_thread,
-    exchange,
     introduce,
     list_exchanges,
     record_exchange,
@@ -37,7 +36,7 @@ from mssante.store.patients import (
     set_standing,
     standing,
 )
-from tests.mssante.store.made import DOCTOR, MATRICULE, PATIENT, PATIENT_DOMAIN
+from tests.mssante.store.made import DOCTOR, MATRICULE, PATIENT, PATIENT_DOMAIN, exchange
 from tests.support.clock import FakeClock
 
 IDENTITY = Identity(

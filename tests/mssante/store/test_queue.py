@@ -23,7 +23,6 @@ from mssante.store.queue import (
     listing,
     next_due_us,
     of_accepted,
-    of_message,
     prune_finished,
     record_deferred,
     record_failed,
@@ -128,7 +127,7 @@ def test_each_recipient_has_its_own_fate(store: Store, clock: FakeClock) -> None
     store.write_now(record_failed, [c], "550 5.1.1 inconnu")
     fates = {
         item.id: (item.state, item.attempts, item.last_reply, item.due_us)
-        for item in store.read_now(of_message, message_id)
+        for item in (store.read_now(show, id_) for id_ in (a, b, c))
     }
     assert fates == {
         a: (QueueState.SENT, 1, "250 2.0.0 ok", None),
@@ -238,7 +237,7 @@ def test_a_lease_is_prolonged_by_its_owner_alone(store: Store, clock: FakeClock)
 
 
 def test_a_lease_is_given_back_by_its_owner_alone(store: Store, clock: FakeClock) -> None:
-    send(store, "a@un.test", "b@un.test", "c@un.test")
+    message_id = send(store, "a@un.test", "b@un.test", "c@un.test")
     a, b, c = (item.id for item in lease(store, "one"))
     store.write_now(hold, [b])
     assert store.write_now(give_back, "two", [a, b, c]) == 0
