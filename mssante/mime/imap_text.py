@@ -7,6 +7,7 @@ the message has them, encoded words included.
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
@@ -16,6 +17,9 @@ from mssante.mime.headers import Fields
 
 _PLAIN: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-!#-\[\]-\x7f]*+").fullmatch
 _QUOTABLE: Final = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*+").fullmatch
+
+_SHORT: Final = 128
+"""Octets of an address field that is remembered as it was written."""
 
 EMPTY_STRUCTURE: Final = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0 NIL NIL NIL NIL)'
 """Stands for the parts of a multipart that has none, which the grammar does not allow."""
@@ -63,12 +67,19 @@ def _text(values: list[bytes] | None) -> bytes:
 def _addresses(values: list[bytes] | None, default: bytes = b"NIL") -> bytes:
     if not values:
         return default
-    written = [
+    written = b"".join(_known(value) if len(value) <= _SHORT else _written(value) for value in values)
+    return b"(" + written + b")" if written else default
+
+
+def _written(value: bytes) -> bytes:
+    return b"".join(
         b"(%b %b %b %b)" % (nstring(name), nstring(route), nstring(mailbox), nstring(host))
-        for value in values
         for name, route, mailbox, host in parse_addresses(value)
-    ]
-    return b"(" + b"".join(written) + b")" if written else default
+    )
+
+
+# The same people write to each other. Only short values are kept: the memory is bounded.
+_known = lru_cache(maxsize=1024)(_written)
 
 
 def basic_structure(
