@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mssante.store.patients import NewPatient
 
 
-New = TypeVar("New", "NewBal", "NewPatient")
+New = TypeVar("New", bound="NewBal | NewPatient")
 
 
 @dataclass(frozen=True, slots=True)
