@@ -7,7 +7,8 @@ What must always hold:
 - a line is cut at ``|`` and nothing else. Values hold quotes, which quote nothing (facts 2.4), and may hold the
   Unicode line separators at which `str.splitlines` would cut;
 - a fault names its line, the header being line 1;
-- what is fetched is bounded and goes to a file without a name, which no other program can put in our way.
+- what is fetched is bounded and goes to a file without a name, which no other program can put in our way; from https
+  nothing leads to http.
 """
 
 import io
@@ -115,10 +116,15 @@ def _fetch(spec: Extraction, since: str, file: IO[bytes]) -> str:
     """Writes the file that the server offers, and gives its dated name. Raises SourceError, Unchanged."""
     import httpx2
 
+    def staying(request: httpx2.Request) -> None:
+        if request.url.scheme != httpx2.URL(spec.url).scheme:
+            raise SourceError(f"{spec.url}: sends us on to {request.url}, without the certificate that vouches for it")
+
     context = ssl.create_default_context(cafile=spec.roots or None)
+    hooks: dict[str, list[Callable[..., object]]] = {"request": [staying]}
     try:
         with (
-            httpx2.Client(verify=context, timeout=httpx2.Timeout(30), follow_redirects=True) as client,
+            httpx2.Client(verify=context, timeout=30, follow_redirects=True, event_hooks=hooks) as client,
             client.stream("GET", spec.url) as answer,
         ):
             if answer.status_code != 200:

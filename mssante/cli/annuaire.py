@@ -122,8 +122,10 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     alarm = next((alarm.text for alarm in directory_alarms(settings, copy, now_us)), None)
     more = {"published": published, "publication": settings.publication.to or None, "alarm": alarm}
     details(_status(copy, now_us) | more, as_json)
-    if alarm or not copy.generation:
-        raise typer.Exit(REFUSED)
+    if alarm:
+        raise Failure(f"annuaire: {alarm}")
+    if not copy.generation:
+        raise Failure("annuaire: nothing was read so far: mssante annuaire import FILE, or name a [annuaire] source")
 
 
 @app.command()
@@ -142,7 +144,8 @@ def publish(context: typer.Context, as_json: Json = False) -> None:
         rows = store.read_now(states)
     listing([_standing(row) for row in rows], as_json)
     if problems:
-        raise Failure([f"publication: {problem}" for problem in problems], UNREACHABLE)
+        code = UNREACHABLE if any(problem.unreachable for problem in problems) else REFUSED
+        raise Failure([f"publication: {problem.text}" for problem in problems], code)
 
 
 def _standing(row: dict[str, Any]) -> dict[str, Any]:

@@ -79,10 +79,10 @@ class AnnuaireUpkeep:
                 tasks.create_task(self._keep_published(self._way))
 
     async def _keep_copy(self) -> None:
-        """Reads the source and feeds the address books at their time; holders who may sign in there no longer, or only
-        now, are told to the books at once."""
+        """Reads the source and feeds the address books at their time; what changes of mailboxes here (who may sign in
+        there, who is in liste rouge) is told to the books at once."""
         await asyncio.sleep(self._first_s)
-        if self._carnet is not None and self._holders:
+        if self._carnet is not None:
             self._store.hints.subscribe("accounts", None, self._changed.set)
         loop = asyncio.get_running_loop()
         while True:
@@ -125,9 +125,9 @@ class AnnuaireUpkeep:
         while True:
             try:
                 problems = await publish(self._store, way, self._policy, self._clock.now_us())
+                self._told_once("publication", "; ".join(problem.text for problem in problems))
             except StoreError as fault:
-                problems = [str(fault)]
-            self._told_once("publication", "; ".join(problems))
+                self._told_once("publication", str(fault))
             await asyncio.sleep(self._interval_s)
 
     def _told_once(self, what: str, fault: str) -> None:

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -43,17 +43,29 @@ class Policy:
     silence_us: int = 7 * 86_400_000_000
 
 
-async def publish(store: Store, way: Way, policy: Policy, now_us: int) -> list[str]:
-    """Reads what came back, tells what is to be told; what went wrong, in a line each (it is tried again)."""
+class Problem(NamedTuple):
+    """What went wrong, in a line. ``unreachable``: where it is told or answered was out of reach."""
+
+    text: str
+    unreachable: bool
+
+    @classmethod
+    def of(cls, what: str, error: OSError | SourceError) -> Self:
+        """That of an error of a `Way`."""
+        return cls(f"{what}: {error}", error.again if isinstance(error, SourceError) else True)
+
+
+async def publish(store: Store, way: Way, policy: Policy, now_us: int) -> list[Problem]:
+    """Reads what came back, tells what is to be told; what went wrong (it is tried again)."""
     problems = []
     try:
         answers = await asyncio.to_thread(way.answers)
         known = await _settle(store, answers)
         if known < len(answers):
-            problems.append(f"{len(answers) - known} answers are about nothing that was told last")
+            problems.append(Problem(f"{len(answers) - known} answers are about nothing that was told last", False))
         await asyncio.to_thread(way.settle)
     except (OSError, SourceError) as error:
-        problems.append(f"answers cannot be read: {error}")
+        problems.append(Problem.of("answers cannot be read", error))
     planned = await store.read(_plan, policy, now_us)
     for start in range(0, len(planned), AT_ONCE):
         await store.write(publications.keep, planned[start : start + AT_ONCE])
@@ -64,7 +76,7 @@ async def publish(store: Store, way: Way, policy: Policy, now_us: int) -> list[s
     try:
         outcomes = await asyncio.to_thread(way.deliver, orders, stamp)
     except (OSError, SourceError) as error:
-        problems.append(f"nothing could be told: {error}")
+        problems.append(Problem.of("nothing could be told", error))
         outcomes = [Outcome(order.reference, "pending", str(error)) for order in orders]
     await _settle(store, outcomes)
     return problems

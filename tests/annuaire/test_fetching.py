@@ -74,6 +74,17 @@ async def test_what_goes_wrong_is_named(served: tuple[Web, Extraction], said: by
     assert error.value.again is again
 
 
+async def test_a_redirection_is_followed_over_https_alone(served: tuple[Web, Extraction]) -> None:
+    web, spec = served
+    web.answers["/there"] = offered(zipped())
+    web.answers["/extraction"] = answer(302, location=web.url("/there"))
+    assert await read(spec) == (f"{NAME}.zip", 3)
+    web.answers["/extraction"] = answer(302, location=web.url("/there").replace("https", "http"))
+    with pytest.raises(SourceError, match="sends us on to http://localhost"):
+        await read(spec)
+    assert [path for path, _ in web.requests] == ["/extraction", "/there", "/extraction"]
+
+
 async def test_a_server_of_another_authority_is_refused(served: tuple[Web, Extraction], tmp_path: Path) -> None:
     web, _ = served
     operator = Operator("Autre Exemple", "mx.autre.test", ("autre.test",), "127.0.0.1", 2500)

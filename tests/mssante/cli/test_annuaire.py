@@ -24,6 +24,9 @@ def test_nothing_is_known_at_first(operator: Operator) -> None:
     ended = operator("annuaire", "status", "--json")
     assert ended.code == 1
     assert (ended.json["fiches"], ended.json["source"], ended.json["age_seconds"]) == (0, None, None)
+    assert ended.lines == [
+        "mssante: annuaire: nothing was read so far: mssante annuaire import FILE, or name a [annuaire] source"
+    ]
     assert operator("annuaire", "search", "jeanne").code == 1
 
 
@@ -95,7 +98,12 @@ def test_own_mailboxes_are_published(operator: Operator) -> None:
     address = operator.bal()
     (row,) = operator("annuaire", "publish", "--json").json
     assert (row["address"], row["operation"], row["state"]) == (address, "publish", "sent")
-    assert len(list((operator.directory / "data" / "publication" / "depot").glob("*.csv"))) == 1
+    publication = operator.directory / "data" / "publication"
+    assert len(list((publication / "depot").glob("*.csv"))) == 1
+    (publication / "retour" / "cr.csv").write_text("Autre|Colonnes\n1|2\n")
+    ended = operator("annuaire", "publish", "--json")
+    assert (ended.code, ended.json[0]["state"]) == (1, "sent")
+    assert "cr.csv: no column Message, Référence, Résultat: correct [publication] report" in ended.lines[0]
     assert operator("annuaire", "status", "--json").json["published"] == {"sent": 1}
 
 

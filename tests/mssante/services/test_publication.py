@@ -141,7 +141,7 @@ class Broken:
 
 async def test_what_fails_waits_and_is_tried_again(store: Store) -> None:
     way = Broken()
-    assert await publish(store, way, Policy(), NOW) == ["nothing could be told: no room"]
+    assert await publish(store, way, Policy(), NOW) == [("nothing could be told: no room", True)]
     assert standing(store)["jeanne"] == "pending"
     way.mended = True
     assert await publish(store, way, Policy(), NOW + 59_000_000) == []
@@ -158,12 +158,12 @@ async def test_an_answer_that_is_none_is_told_and_stays(
     answer(tmp_path, name="bad.csv")
     (tmp_path / "publication" / "retour" / "bad.csv").write_bytes(content)
     (problem,) = await publish(store, drop, Policy(), NOW)
-    assert "bad.csv" in problem
+    assert "bad.csv" in problem.text and not problem.unreachable
     (told,) = files(tmp_path)
     assert len(told) == 2, "what is to be told is told all the same"
     answer(tmp_path, (told[0]["Référence"], "OK", ""), name="good.csv")
     (problem,) = await publish(store, drop, Policy(), NOW)
-    assert "bad.csv" in problem
+    assert "bad.csv" in problem.text and not problem.unreachable
     assert standing(store)["jeanne"] == "published", "one file that is no answer holds no other up"
     left = sorted(path.name for path in (tmp_path / "publication" / "retour").iterdir())
     assert left == ["bad.csv", "lus"]
@@ -171,7 +171,7 @@ async def test_an_answer_that_is_none_is_told_and_stays(
 
 async def test_an_answer_about_nothing_is_told(store: Store, drop: FileDrop, tmp_path: Path) -> None:
     answer(tmp_path, ("99-nobody", "OK", ""))
-    assert await publish(store, drop, Policy(), NOW) == ["1 answers are about nothing that was told last"]
+    assert await publish(store, drop, Policy(), NOW) == [("1 answers are about nothing that was told last", False)]
 
 
 async def test_a_mailbox_that_gets_its_structure_is_told(store: Store, drop: FileDrop, tmp_path: Path) -> None:
