@@ -237,7 +237,7 @@ def test_a_lease_is_prolonged_by_its_owner_alone(store: Store, clock: FakeClock)
 
 
 def test_a_lease_is_given_back_by_its_owner_alone(store: Store, clock: FakeClock) -> None:
-    message_id = send(store, "a@un.test", "b@un.test", "c@un.test")
+    send(store, "a@un.test", "b@un.test", "c@un.test")
     a, b, c = (item.id for item in lease(store, "one"))
     store.write_now(hold, [b])
     assert store.write_now(give_back, "two", [a, b, c]) == 0

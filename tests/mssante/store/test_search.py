@@ -95,7 +95,8 @@ def count(store: Store, table: object) -> int:
 async def found(store: Store, folder_id: int, wanted: Wanted, reading: Reading = READING) -> list[int]:
     held = store.read_now(entries, folder_id)
     uids, ids = [one.uid for one in held], [one.message_id for one in held]
-    uids_meant = await Search(store, reading).find(folder_id, uids, ids, wanted.text, wanted.field, wanted.whole)
+    search = Search(store, reading)
+    uids_meant = await search.find(folder_id, uids, ids, wanted.text, field=wanted.field, whole=wanted.whole)
     return [uid for uid in uids if uid in uids_meant]
 
 
