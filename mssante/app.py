@@ -40,7 +40,6 @@ from mssante.services.mailboxes import Mailboxes
 from mssante.services.mass import Watch
 from mssante.services.passwords import PasswordCost, Passwords
 from mssante.services.patient_notices import PatientNotices, Relay
-from mssante.services.quota import keep_told
 from mssante.services.reception import Reception
 from mssante.services.resolver import Resolver, name_server
 from mssante.services.searching import keep_in_step, reading_of
@@ -169,11 +168,9 @@ class Operator:
             self._tell_citizens(relay)
         self._announce()
         reading = keep_in_step(self._store, self._reading)
-        quota = settings.quota
-        filling = keep_told(self._store, self._clock, quota.warn_percent, quota.look_minutes * 60)
         house = Housekeeping(self._store, self._clock, settings, accounts.visits, self._intake.watch)
         self._closing.append(house.stop)
-        upkeep = (self._keep_fresh(), self._upkeep.run(), filling, reading, *house.works(), self._annuaire.run())
+        upkeep = (self._keep_fresh(), self._upkeep.run(), reading, *house.works(), self._annuaire.run())
         self._tasks = [asyncio.create_task(work) for work in upkeep]
         # What stands now stays for good: a collection that walks it again each time holds the loop for 80 ms.
         gc.collect()

@@ -19,6 +19,7 @@ from mssante.domain.life_cycle import DAY_US, Patience
 from mssante.services.life_cycle import Visits, look_after_unused
 from mssante.services.mass import Watch
 from mssante.services.patients import let_grow_up
+from mssante.services.quota import warn_of_full
 from mssante.store import Store, StoreError, Tx, journal
 from mssante.store.compact import compact
 from mssante.store.queue import prune_finished
@@ -55,6 +56,7 @@ class Housekeeping:
             every(COMPACT_S, "compaction", self._compact),
             every(VISITS_S, "visits", self._count_visits),
             every(DAY_S, "unused mailboxes", self._look_after_unused),
+            every(self._settings.quota.look_minutes * 60.0, "holders of full mailboxes", self._warn_of_full),
             every(DAY_S, "journal", self._shorten_journal),
             every(self._until_tomorrow, "children of age", self._let_grow_up),
         ]
@@ -86,6 +88,10 @@ class Housekeeping:
             types = tuple(BalType(name) for name in said.types)
             for step, count in (await look_after_unused(self._store, self._clock, patience, types)).items():
                 log.info("unused mailboxes", step=str(step), count=count)
+
+    async def _warn_of_full(self) -> None:
+        if levels := self._settings.quota.warn_percent:
+            await warn_of_full(self._store, self._clock, levels)
 
     async def _let_grow_up(self) -> None:
         while await self._store.write(let_grow_up):

@@ -5,7 +5,6 @@ was, and running twice takes no step twice. What is counted in memory between tw
 the process: a minute of statistics, and for an unused mailbox nothing, as months are counted.
 """
 
-import secrets
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Final
@@ -14,9 +13,8 @@ from mssante.domain.address import parse_address
 from mssante.domain.bal import BalState, BalType
 from mssante.domain.clock import Clock, month_of, months_later
 from mssante.domain.life_cycle import DAY_US, Patience, Step, Unused, step_due
-from mssante.mime.letters import letter
 from mssante.services import bals
-from mssante.services.notices import packed
+from mssante.services.notices import letter_to
 from mssante.store import PendingContent, Store, Tx
 from mssante.store.accounts import Bal
 from mssante.store.mail import NewMessage, add_message, deliver
@@ -110,16 +108,8 @@ def _letter(
         closed=_day(now_us + patience.objection_days * DAY_US),
         days=patience.objection_days,
     )
-    domain = bal.address.rpartition("@")[2]
-    octets = letter(
-        sender=f"postmaster@{domain}",
-        recipient=bal.address,
-        subject="Boîte inutilisée" if step is Step.WARN else "Boîte en cours de fermeture",
-        text=text,
-        message_id=f"<{secrets.token_hex(12)}@{domain}>",
-        now_us=now_us,
-    )
-    return packed(store, octets, b"Return-Path: <>\r\n", now_us)
+    subject = "Boîte inutilisée" if step is Step.WARN else "Boîte en cours de fermeture"
+    return letter_to(store, bal.address, subject, text, now_us)
 
 
 def _day(time_us: int) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mssante.domain.address import parse_address
 from mssante.domain.dsn import Notify
 from mssante.domain.retry import LIFETIME
+from mssante.mime.letters import letter
 from mssante.mime.notices import Notice, RecipientReport, build_notice
 from mssante.mime.scanner import Scanner
 from mssante.store import PendingContent, Store, Tx
@@ -63,6 +64,19 @@ class Notices:
         )
         pending, message = packed(self._store, octets, b"Return-Path: <>\r\n" if local else b"", now_us)
         return pending, PreparedNotice(sender, local, message)
+
+
+def letter_to(
+    store: Store, recipient: str, subject: str, text: str, now_us: int, *, sender: str = ""
+) -> tuple[PendingContent, NewMessage]:
+    """A letter to a holder, as `packed` gives it; by the postmaster of his domain unless a `sender` is named.
+    ``recipient`` empty: several, who do not learn of each other."""
+    sender = sender or f"postmaster@{parse_address(recipient).domain}"
+    message_id = f"<{secrets.token_hex(12)}@{parse_address(sender).domain}>"
+    octets = letter(
+        sender=sender, recipient=recipient, subject=subject, text=text, message_id=message_id, now_us=now_us
+    )
+    return packed(store, octets, b"Return-Path: <>\r\n", now_us)
 
 
 def packed(store: Store, octets: bytes, prepend: bytes, now_us: int) -> tuple[PendingContent, NewMessage]:

@@ -7,20 +7,13 @@ arrives: every so often the mailboxes with a limit are looked at.
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 from collections.abc import Sequence
 
-import structlog
-
 from mssante.domain.clock import Clock
-from mssante.mime.letters import letter
-from mssante.services.notices import packed
-from mssante.store import Store, StoreError, Tx
+from mssante.services.notices import letter_to
+from mssante.store import PendingContent, Store, Tx
 from mssante.store.mail import RECEIVING, NewMessage, add_message, deliver
 from mssante.store.quota import Filled, filled, mark
-
-_log = structlog.get_logger("quota")
 
 _TEXT = """Bonjour,
 
@@ -31,16 +24,6 @@ supprimez des messages et videz la corbeille, ou demandez à votre opérateur un
 """
 
 
-async def keep_told(store: Store, clock: Clock, levels: Sequence[int], every_s: float) -> None:
-    """`warn_of_full`, again and again until cancelled."""
-    while levels:
-        try:
-            await warn_of_full(store, clock, levels)
-        except StoreError as fault:
-            _log.error("holders of full mailboxes not told", fault=str(fault))
-        await asyncio.sleep(every_s)
-
-
 async def warn_of_full(store: Store, clock: Clock, levels: Sequence[int]) -> int:
     """Looks at all mailboxes with a limit; how many holders were told. Raises StoreError."""
     told = after_id = 0
@@ -48,7 +31,7 @@ async def warn_of_full(store: Store, clock: Clock, levels: Sequence[int]) -> int
         page, after_id = await store.read(filled, levels, after_id)
         for one in page:
             if one.level > one.told and one.bal.state in RECEIVING:
-                pending, message = packed(store, _notice(one, clock.now_us()), b"Return-Path: <>\r\n", clock.now_us())
+                pending, message = _letter(store, one, clock.now_us())
                 told += await store.write(_warn, one, message, contents=(pending,))
             else:
                 await store.write(mark, one, durable=False)
@@ -56,20 +39,12 @@ async def warn_of_full(store: Store, clock: Clock, levels: Sequence[int]) -> int
             return told
 
 
-def _notice(one: Filled, now_us: int) -> bytes:
+def _letter(store: Store, one: Filled, now_us: int) -> tuple[PendingContent, NewMessage]:
     bal = one.bal
-    domain = bal.address.rpartition("@")[2]
     text = _TEXT.format(
         address=bal.address, level=one.level, used=_megabytes(bal.used_bytes), quota=_megabytes(bal.quota_bytes or 0)
     )
-    return letter(
-        sender=f"postmaster@{domain}",
-        recipient=bal.address,
-        subject=f"Votre boîte est remplie à {one.level} %",
-        text=text,
-        message_id=f"<{secrets.token_hex(12)}@{domain}>",
-        now_us=now_us,
-    )
+    return letter_to(store, bal.address, f"Votre boîte est remplie à {one.level} %", text, now_us)
 
 
 def _megabytes(octets: int) -> str:

@@ -7,7 +7,6 @@ nothing; with two persons asked for, one proposes and another closes or either w
 The functions take a transaction, as those of `bals`, so that a command beside the server does what the server would.
 """
 
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -15,9 +14,8 @@ from typing import Any, Final
 
 from mssante.domain.address import Address
 from mssante.domain.bal import BalState
-from mssante.mime.letters import letter
 from mssante.services import bals
-from mssante.services.notices import packed
+from mssante.services.notices import letter_to
 from mssante.services.signalement import REPORTING
 from mssante.store import Conn, NotFound, PendingContent, Store, Tx, journal
 from mssante.store.accounts import Bal, find_bal, find_bals, lent_to
@@ -90,32 +88,20 @@ def prepare_closing(
     """For `close`, with the contents to name in its write. Raises NotFound."""
     bal = store.read_now(bals.known_bal, address)
     queued = store.read_now(lambda conn: [item.id for item in _queued(conn, bal) if item.state is not QueueState.HELD])
-    holder, first = _letter(store, address, "Compte clos", _CLOSED.format(address=address, motif=motif), now_us)
+    told, sender = _CLOSED.format(address=address, motif=motif), f"{REPORTING}@{address.domain}"
+    holder, first = letter_to(store, str(address), "Compte clos", told, now_us, sender=sender)
     # Who was forwarded a citizen's message need not know his address, hence his INS.
     name = f"un compte de {address.domain}" if store.keys.is_patient(str(address)) else address
     text = _ANSWERED.format(address=name)
-    reporters, second = _letter(store, address, "Suite de votre signalement", text, now_us, to="")
+    reporters, second = letter_to(store, "", "Suite de votre signalement", text, now_us, sender=sender)
     return (holder, reporters), Prepared(first, second, tuple(queued))
 
 
 def prepare_reopening(store: Store, address: Address, now_us: int) -> tuple[tuple[PendingContent, ...], Prepared]:
     """For `reopen`, with the content to name in its write."""
-    pending, first = _letter(store, address, "Compte rouvert", _REOPENED.format(address=address), now_us)
+    text, sender = _REOPENED.format(address=address), f"{REPORTING}@{address.domain}"
+    pending, first = letter_to(store, str(address), "Compte rouvert", text, now_us, sender=sender)
     return (pending,), Prepared(first)
-
-
-def _letter(
-    store: Store, about: Address, subject: str, text: str, now_us: int, *, to: str | None = None
-) -> tuple[PendingContent, NewMessage]:
-    octets = letter(
-        sender=f"{REPORTING}@{about.domain}",
-        recipient=str(about) if to is None else to,
-        subject=subject,
-        text=text,
-        message_id=f"<{secrets.token_hex(12)}@{about.domain}>",
-        now_us=now_us,
-    )
-    return packed(store, octets, b"Return-Path: <>\r\n", now_us)
 
 
 def close(tx: Tx, address: Address, motif: str, actor: str, prepared: Prepared, *, two_persons: bool) -> Closing:
