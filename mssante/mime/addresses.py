@@ -228,7 +228,7 @@ class _ListParser:
             spec = phrase
         else:
             name, spec = phrase, b""
-        if spec or name or self._spec is not None:
+        if spec or phrase or self._spec is not None:  # a comment alone is no mailbox: `group: (nobody);` has none
             local, at, domain = spec.rpartition(b"@")
             if not at:
                 local, domain = spec, b""

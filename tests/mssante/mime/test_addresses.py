@@ -41,6 +41,7 @@ WELL_FORMED = [
     (b"h . m@cabinet.test", [A(None, None, b"h.m", b"cabinet.test")]),
     (b"H\xc3\xa9 <h\xc3\xa9@cabinet.test>", [A(b"H\xc3\xa9", None, b"h\xc3\xa9", b"cabinet.test")]),
     (b"Equipe: H <h@cabinet.test>;", [A(None, None, b"Equipe", None), HELENE, END]),
+    (b"Equipe: (personne) ;", [A(None, None, b"Equipe", None), END]),
     (b"Undisclosed recipients:;", [A(None, None, b"Undisclosed recipients", None), END]),
     (
         b"a:;, b: h@cabinet.test;",
