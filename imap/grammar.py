@@ -2,20 +2,17 @@
 
 Invariants:
 - One command, one value: `read` gives a value or raises `SyntaxFault` (BAD) or `Refused` (NO); nothing is done here.
-- `COMMANDS` names every command that exists, the state it needs and its rule; a name that is not there is unknown.
+- Which command has which rule is said in `imap.commands`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from functools import partial
 from typing import Final
 
 import msgspec
 
-from imap import grammar_mailboxes as mailboxes
-from imap import grammar_messages as messages
 from imap.framer import Command
 from imap.lexer import MAX_NUMBER64, Lexer, Ranges, Refused, SyntaxFault
 from imap.values import (
@@ -33,7 +30,6 @@ from imap.values import (
     Select,
     Status,
     StatusItem,
-    Tagged,
     Value,
 )
 from mssante.services import sasl
@@ -50,11 +46,11 @@ class State(Enum):
     SELECTED = 3
 
 
-def _plain(lexer: Lexer) -> Plain:
+def plain(lexer: Lexer) -> Plain:
     return Plain()
 
 
-def _id(lexer: Lexer) -> Id:
+def id_(lexer: Lexer) -> Id:
     if not lexer.next_is(b"("):
         if lexer.keyword() != "NIL":
             raise SyntaxFault("a list or NIL is missing")
@@ -66,20 +62,20 @@ def _id(lexer: Lexer) -> Id:
     return Id(tuple((name or "", value) for name, value in zip(texts[::2], texts[1::2], strict=True)))
 
 
-def _enable(lexer: Lexer) -> Enable:
+def enable(lexer: Lexer) -> Enable:
     names = [lexer.keyword()]
     while lexer.take(b" "):
         names.append(lexer.keyword())
     return Enable(tuple(names))
 
 
-def _login(lexer: Lexer) -> Login:
+def login(lexer: Lexer) -> Login:
     login = lexer.text()
     lexer.space()
     return Login(login, lexer.text())
 
 
-def _authenticate(lexer: Lexer) -> Authenticate:
+def authenticate(lexer: Lexer) -> Authenticate:
     mechanism = lexer.keyword()
     if not lexer.take(b" "):
         return Authenticate(mechanism)
@@ -89,7 +85,7 @@ def _authenticate(lexer: Lexer) -> Authenticate:
         raise SyntaxFault("response is not base64") from None
 
 
-def _select(lexer: Lexer, read_only: bool = False) -> Select:
+def select(lexer: Lexer, read_only: bool = False) -> Select:
     """With the parameters of RFC 7162 §7 (`select-param`)."""
     mailbox = lexer.mailbox()
     parameters: dict[str, Resync | None] = {}
@@ -135,11 +131,15 @@ def _known(lexer: Lexer) -> Ranges:
     return ranges
 
 
-def _mailbox(lexer: Lexer) -> Mailbox:
+def examine(lexer: Lexer) -> Select:
+    return select(lexer, read_only=True)
+
+
+def mailbox(lexer: Lexer) -> Mailbox:
     return Mailbox(lexer.mailbox())
 
 
-def _create(lexer: Lexer) -> Create:
+def create(lexer: Lexer) -> Create:
     mailbox = lexer.mailbox()
     uses: list[str] = []
     if lexer.take(b" "):
@@ -152,7 +152,7 @@ def _create(lexer: Lexer) -> Create:
     return Create(mailbox, tuple(uses))
 
 
-def _rename(lexer: Lexer) -> Rename:
+def rename(lexer: Lexer) -> Rename:
     mailbox = lexer.mailbox()
     lexer.space()
     return Rename(mailbox, lexer.mailbox())
@@ -165,19 +165,19 @@ def _status_item(lexer: Lexer) -> StatusItem:
         raise fault if isinstance(fault, SyntaxFault) else SyntaxFault("unknown STATUS item") from None
 
 
-def _status(lexer: Lexer) -> Status:
+def status(lexer: Lexer) -> Status:
     mailbox = lexer.mailbox()
     lexer.space()
     return Status(mailbox, tuple(lexer.parenthesised(lambda: _status_item(lexer))))
 
 
-def _lsub(lexer: Lexer) -> List:
+def lsub(lexer: Lexer) -> List:
     reference = lexer.mailbox()
     lexer.space()
     return List(reference, (lexer.list_mailbox(),), lsub=True)
 
 
-def _list(lexer: Lexer) -> List:
+def list_(lexer: Lexer) -> List:
     """`list` with the extended syntax of RFC 5258 §6."""
     selection: list[str] | None = None
     if lexer.next_is(b"("):
@@ -225,60 +225,11 @@ def _list(lexer: Lexer) -> List:
     )
 
 
-def _get_quota(lexer: Lexer) -> Quota:
+def get_quota(lexer: Lexer) -> Quota:
     return Quota(lexer.text())
 
 
 Rule = Callable[[Lexer], Value]
-
-COMMANDS: Final[dict[str, tuple[State, Rule]]] = {
-    "CAPABILITY": (State.ANY, _plain),
-    "NOOP": (State.ANY, _plain),
-    "LOGOUT": (State.ANY, _plain),
-    "ID": (State.ANY, _id),
-    "STARTTLS": (State.NOT_AUTHENTICATED, _plain),
-    "LOGIN": (State.NOT_AUTHENTICATED, _login),
-    "AUTHENTICATE": (State.NOT_AUTHENTICATED, _authenticate),
-    "ENABLE": (State.AUTHENTICATED, _enable),
-    "SELECT": (State.AUTHENTICATED, _select),
-    "EXAMINE": (State.AUTHENTICATED, partial(_select, read_only=True)),
-    "CREATE": (State.AUTHENTICATED, _create),
-    "DELETE": (State.AUTHENTICATED, _mailbox),
-    "RENAME": (State.AUTHENTICATED, _rename),
-    "SUBSCRIBE": (State.AUTHENTICATED, _mailbox),
-    "UNSUBSCRIBE": (State.AUTHENTICATED, _mailbox),
-    "LIST": (State.AUTHENTICATED, _list),
-    "LSUB": (State.AUTHENTICATED, _lsub),
-    "NAMESPACE": (State.AUTHENTICATED, _plain),
-    "STATUS": (State.AUTHENTICATED, _status),
-    "APPEND": (State.AUTHENTICATED, messages.append),
-    "GETQUOTA": (State.AUTHENTICATED, _get_quota),
-    "GETQUOTAROOT": (State.AUTHENTICATED, _mailbox),
-    "GETMETADATA": (State.AUTHENTICATED, mailboxes.get_metadata),
-    "SETMETADATA": (State.AUTHENTICATED, mailboxes.set_metadata),
-    "MYRIGHTS": (State.AUTHENTICATED, _mailbox),
-    "GETACL": (State.AUTHENTICATED, _mailbox),
-    "LISTRIGHTS": (State.AUTHENTICATED, mailboxes.identified),
-    "DELETEACL": (State.AUTHENTICATED, mailboxes.identified),
-    "SETACL": (State.AUTHENTICATED, mailboxes.set_acl),
-    "IDLE": (State.AUTHENTICATED, _plain),
-    "NOTIFY": (State.AUTHENTICATED, mailboxes.notify),
-    "CHECK": (State.SELECTED, _plain),
-    "CLOSE": (State.SELECTED, _plain),
-    "UNSELECT": (State.SELECTED, _plain),
-    "EXPUNGE": (State.SELECTED, messages.expunge),
-    "SEARCH": (State.SELECTED, messages.search),
-    "SORT": (State.SELECTED, messages.sort),
-    "THREAD": (State.SELECTED, messages.thread),
-    "REPLACE": (State.SELECTED, messages.replace),
-    "FETCH": (State.SELECTED, messages.fetch),
-    "STORE": (State.SELECTED, messages.store),
-    "COPY": (State.SELECTED, messages.copy),
-    "MOVE": (State.SELECTED, messages.copy),
-}
-BY_UID: Final = ("COPY", "EXPUNGE", "FETCH", "MOVE", "REPLACE", "SEARCH", "SORT", "STORE", "THREAD")
-"""Commands that have a sibling by UID, named `UID FETCH` and so on."""
-COMMANDS.update({f"UID {name}": COMMANDS[name] for name in BY_UID})
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -311,12 +262,3 @@ def read_value(head: Head, rule: Rule) -> Value:
     value = rule(head.lexer)
     head.lexer.end()
     return value
-
-
-def read(command: Command, *, utf8: bool = False) -> Tagged:
-    """A whole command as a value, whatever the state of a session."""
-    head = read_head(command, utf8=utf8)
-    known = COMMANDS.get(head.name)
-    if known is None:
-        raise SyntaxFault("unknown command")
-    return Tagged(head.tag, head.name, read_value(head, known[1]))

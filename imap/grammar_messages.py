@@ -1,7 +1,7 @@
 """The grammar of commands about messages: APPEND, SEARCH, SORT, THREAD, FETCH, STORE, COPY and their kin (RFC 9051 §9
 and the extensions named at each rule).
 
-Invariant: as in `grammar.py`, one rule, one value or a fault; `COMMANDS` there says which command has which rule.
+Invariant: as in `grammar.py`, one rule, one value or a fault.
 """
 
 from __future__ import annotations

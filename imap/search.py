@@ -10,10 +10,10 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import date
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 from imap.responses import message_id
 from imap.search_keys import (
@@ -46,6 +46,12 @@ _DAY_US: Final = 86_400_000_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
+Test = Callable[[int, Message], bool]
+"""Whether the message at a place is meant."""
+_UNREAD: Final[Any] = None
+"""In place of a message where the view decides alone."""
+
+
 class Cost(IntEnum):
     """What it takes to judge a key."""
 
@@ -54,31 +60,29 @@ class Cost(IntEnum):
     CARD = 2
 
 
+_COSTS: Final[dict[type[Key], Cost]] = {
+    Header: Cost.TEXT,
+    Body: Cost.TEXT,
+    Size: Cost.CARD,
+    Day: Cost.CARD,
+    Within: Cost.CARD,
+}
+
+
+def _every(key: Key) -> Iterator[Key]:
+    """The key and those it is made of."""
+    yield key
+    for part in key.parts:
+        yield from _every(part)
+
+
 def cost(key: Key) -> Cost:
-    match key:
-        case And(keys):
-            return max(map(cost, keys))
-        case Or(first, second):
-            return max(cost(first), cost(second))
-        case Not(inner):
-            return cost(inner)
-        case Size() | Day() | Within():
-            return Cost.CARD
-        case Header() | Body():
-            return Cost.TEXT
-    return Cost.VIEW
+    return max(_COSTS.get(type(one), Cost.VIEW) for one in _every(key))
 
 
 def asks(key: Key, kind: type[Key]) -> bool:
     """Whether a key of this kind is in it."""
-    match key:
-        case And(keys):
-            return any(asks(one, kind) for one in keys)
-        case Or(first, second):
-            return asks(first, kind) or asks(second, kind)
-        case Not(inner):
-            return asks(inner, kind)
-    return isinstance(key, kind)
+    return any(isinstance(one, kind) for one in _every(key))
 
 
 async def find(view: View, own: Account, key: Key, breathe: Callable[[], Awaitable[None]]) -> list[int]:
@@ -86,23 +90,23 @@ async def find(view: View, own: Account, key: Key, breathe: Callable[[], Awaitab
     if asks(key, Saved):
         view.saved_on = await own.saved_dates(view.folder_id, view.listing.uids)
     places: Sequence[int] = range(len(view))
-    dear: list[Key] = []
+    dear: list[Test] = []
+    now_us = own.now_us()
     for one in sorted(key.keys, key=cost) if isinstance(key, And) else [key]:
         known = await _without_texts(one, view, own, places)
         if cost(known) is Cost.VIEW:
-            test = _view_test(known, view)
-            places = [place for place in places if test(place)]
+            test = _test(known, view, now_us)
+            places = [place for place in places if test(place, _UNREAD)]
         else:
-            dear.append(known)
+            dear.append(_test(known, view, now_us))
     if not dear:
         return list(places)
     found: list[int] = []
     for start in range(0, len(places), _BATCH):
         some = places[start : start + _BATCH]
         ids = [view.listing.message_ids[place] for place in some]
-        now_us = own.now_us()
         for place, loaded in zip(some, await own.messages.load(view.folder_id, view.uids_at(some), ids), strict=True):
-            if loaded is not None and all(_judge(one, view, place, loaded.message, now_us) for one in dear):
+            if loaded is not None and all(test(place, loaded.message) for test in dear):
                 found.append(place)
         await breathe()
     return found
@@ -128,74 +132,64 @@ async def _without_texts(key: Key, view: View, own: Account, places: Sequence[in
     return key
 
 
-def _view_test(key: Key, view: View) -> Callable[[int], bool]:
-    flags, modseqs, message_ids = view.listing.flags, view.listing.modseqs, view.listing.message_ids
+def _test(key: Key, view: View, now_us: int) -> Test:
+    listing = view.listing
+    uids, flags, modseqs, message_ids = listing.uids, listing.flags, listing.modseqs, listing.message_ids
     match key:
+        case And(keys):
+            tests = [_test(inner, view, now_us) for inner in keys]
+            return lambda place, message: all(test(place, message) for test in tests)
+        case Or(first, second):
+            one, other = _test(first, view, now_us), _test(second, view, now_us)
+            return lambda place, message: one(place, message) or other(place, message)
+        case Not(inner):
+            test = _test(inner, view, now_us)
+            return lambda place, message: not test(place, message)
+        case All():
+            return lambda *_: True
         case Flag(bit):
-            return lambda place: bool(flags[place] & bit)
+            return lambda place, _: bool(flags[place] & bit)
         case Keyword(word):
             wanted = word.casefold()
-            return lambda place: any(held.casefold() == wanted for held in view.listing.keywords_of(place))
+            return lambda place, _: any(held.casefold() == wanted for held in listing.keywords_of(place))
         case Recent():
-            return view.is_recent
+            return lambda place, _: view.is_recent(place)
         case Among(found):
-            uids = view.listing.uids
-            return lambda place: uids[place] in found
+            return lambda place, _: uids[place] in found
         case Numbers(ranges, uid):
-            chosen = view.places(ranges, uid=uid)
-            return (chosen if isinstance(chosen, range) else frozenset(chosen)).__contains__
-        case Not(inner):
-            test = _view_test(inner, view)
-            return lambda place: not test(place)
-        case Or(first, second):
-            one, other = _view_test(first, view), _view_test(second, view)
-            return lambda place: one(place) or other(place)
-        case And(keys):
-            tests = [_view_test(inner, view) for inner in keys]
-            return lambda place: all(test(place) for test in tests)
-        case All():
-            return lambda place: True
+            places = view.places(ranges, uid=uid)
+            chosen = places if isinstance(places, range) else frozenset(places)
+            return lambda place, _: place in chosen
         case Saved(when, day):
-            dates, uids, wanted_day = view.saved_on, view.listing.uids, day.toordinal()
-            return lambda place: uids[place] in dates and _falls(dates[uids[place]], when, wanted_day)
+            dates = view.saved_on
+            return lambda place, _: uids[place] in dates and _falls(dates[uids[place]], when, day)
         case ModSeq(at_least):
-            return lambda place: modseqs[place] >= at_least
+            return lambda place, _: modseqs[place] >= at_least
         case ObjectId(wanted_id):
-            return lambda place: message_id(message_ids[place]).decode("ascii") == wanted_id
+            return lambda place, _: message_id(message_ids[place]).decode("ascii") == wanted_id
+        case Size(octets, larger):
+            return lambda _, message: message.size > octets if larger else message.size < octets
+        case Within(seconds, older):
+            since_us = now_us - seconds * 1_000_000
+            return lambda _, message: message.internal_us <= since_us if older else message.internal_us >= since_us
+        case Day(when, day, sent):
+            date_of = _sent_us if sent else _arrived_us
+            return lambda _, message: (time_us := date_of(message)) is not None and _falls(time_us, when, day)
     raise TypeError(key)
 
 
-def _judge(key: Key, view: View, place: int, message: Message, now_us: int) -> bool:
-    match key:
-        case And(keys):
-            return all(_judge(one, view, place, message, now_us) for one in keys)
-        case Or(first, second):
-            return _judge(first, view, place, message, now_us) or _judge(second, view, place, message, now_us)
-        case Not(inner):
-            return not _judge(inner, view, place, message, now_us)
-        case Size(octets, larger):
-            return message.size > octets if larger else message.size < octets
-        case Day():
-            return _on_day(key, message)
-        case Within(seconds, older):
-            age_us = now_us - message.internal_us
-            return age_us >= seconds * 1_000_000 if older else age_us <= seconds * 1_000_000
-    return _view_test(key, view)(place)
+def _arrived_us(message: Message) -> int:
+    return message.internal_us
 
 
-def _on_day(key: Day, message: Message) -> bool:
-    """The date as it is written, without time and zone (RFC 9051 §6.4.4)."""
-    if key.sent:
-        if message.card.date_us is None:
-            return False
-        time_us = message.card.date_us + message.card.date_zone * 60_000_000
-    else:
-        time_us = message.internal_us
-    return _falls(time_us, key.when, key.day.toordinal())
+def _sent_us(message: Message) -> int | None:
+    """The date as it is written, whatever its zone (RFC 9051 §6.4.4)."""
+    card = message.card
+    return None if card.date_us is None else card.date_us + card.date_zone * 60_000_000
 
 
-def _falls(time_us: int, when: When, wanted: int) -> bool:
-    day = time_us // _DAY_US + _EPOCH
+def _falls(time_us: int, when: When, wanted: date) -> bool:
+    number, day = time_us // _DAY_US + _EPOCH, wanted.toordinal()
     if when is When.BEFORE:
-        return day < wanted
-    return day == wanted if when is When.ON else day >= wanted
+        return number < day
+    return number == day if when is When.ON else number >= day

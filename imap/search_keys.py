@@ -21,6 +21,11 @@ MAX_KEYS: Final = 1000
 class Key(msgspec.Struct, frozen=True):
     """A condition that a message meets or not."""
 
+    @property
+    def parts(self) -> tuple[Key, ...]:
+        """The keys that it is made of."""
+        return ()
+
 
 class All(Key, frozen=True):
     pass
@@ -29,14 +34,26 @@ class All(Key, frozen=True):
 class And(Key, frozen=True):
     keys: tuple[Key, ...]
 
+    @property
+    def parts(self) -> tuple[Key, ...]:
+        return self.keys
+
 
 class Or(Key, frozen=True):
     first: Key
     second: Key
 
+    @property
+    def parts(self) -> tuple[Key, ...]:
+        return self.first, self.second
+
 
 class Not(Key, frozen=True):
     key: Key
+
+    @property
+    def parts(self) -> tuple[Key, ...]:
+        return (self.key,)
 
 
 class Flag(Key, frozen=True):

@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from imap.commands import RUN
+from imap.commands import COMMANDS
 from imap.commands.append import receive
 from imap.commands.notify import tell_news
 from imap.connection import Connection
@@ -40,7 +40,7 @@ _log = structlog.get_logger("imap")
 class ImapServer:
     """`context` gives the TLS context for a connection that starts now."""
 
-    run = RUN
+    commands = COMMANDS
     receive = staticmethod(receive)
     tell_news = staticmethod(tell_news)
 

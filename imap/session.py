@@ -20,7 +20,7 @@ import structlog
 
 from imap import responses
 from imap.framer import Command, Continue, Event, Fault, MessageStart
-from imap.grammar import COMMANDS, Head, State, read_head, read_value
+from imap.grammar import Head, State, read_head, read_value
 from imap.lexer import Refused, SyntaxFault
 from imap.notify import Events, Watch
 from imap.values import Fetch, Value
@@ -35,11 +35,6 @@ if TYPE_CHECKING:
     from mssante.services.mailboxes import Account
 
 _BY_NUMBER = frozenset({"FETCH", "STORE", "SEARCH", "SORT", "THREAD"})
-_WITHOUT_ROWS = frozenset(name for name, (state, _) in COMMANDS.items() if state is not State.SELECTED) | {
-    "CHECK",
-    "UNSELECT",
-}
-"""Commands that need to know nothing of the selected folder's messages."""
 _ALWAYS = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE"
 _SIGNED_IN = (
     f"{_ALWAYS} UIDPLUS MOVE UNSELECT SPECIAL-USE CREATE-SPECIAL-USE CHILDREN LIST-EXTENDED LIST-STATUS STATUS=SIZE"
@@ -259,8 +254,8 @@ class Session:
         except SyntaxFault as fault:
             self.bad(None, str(fault))
             return None
-        known = COMMANDS.get(head.name)
-        needed, state = known[0] if known else State.ANY, self.state
+        known = self.server.commands.get(head.name)
+        needed, state = known.state if known else State.ANY, self.state
         if known is None:
             self.bad(head.tag, "unknown command")
         elif needed is State.NOT_AUTHENTICATED and state is not needed:
@@ -276,7 +271,7 @@ class Session:
         if head is None:
             return
         try:
-            value = read_value(head, COMMANDS[head.name][1])
+            value = read_value(head, self.server.commands[head.name].rule)
         except SyntaxFault as fault:
             self.bad(head.tag, str(fault))
             return
@@ -289,9 +284,10 @@ class Session:
         """Run a command that was read, and answer it."""
         self.tag = head.tag
         try:
-            if head.name not in _WITHOUT_ROWS:
+            verb = self.server.commands[head.name]
+            if verb.rows:
                 await self.read_rows()
-            condition = await self.server.run[head.name](self, value)
+            condition = await verb.run(self, value)
             condition = condition or b"OK %b completed" % head.name.removeprefix("UID ").encode("ascii")
         except SyntaxFault as fault:
             self.bad(head.tag, str(fault))
@@ -389,7 +385,7 @@ class Session:
     async def _fetch_new(self, wanted: Fetch) -> None:
         """What NOTIFY asked to be told of new messages (RFC 5465 §5.2)."""
         try:
-            await self.server.run["UID FETCH"](self, wanted)
+            await self.server.commands["UID FETCH"].run(self, wanted)
         except (Refused, MailboxRefused) as refused:
             self.wire.write(b"* " + self.refusal(refused) + b"\r\n")
 

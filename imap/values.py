@@ -240,9 +240,3 @@ class Expunge(Value, frozen=True):
     """`ranges` None: every \\Deleted message; else only those UIDs (RFC 4315 §2.1)."""
 
     ranges: Ranges | None = None
-
-
-class Tagged(msgspec.Struct, frozen=True):
-    tag: bytes
-    name: str
-    value: Value

@@ -8,7 +8,7 @@ command is understood.
 from __future__ import annotations
 
 from imap.framer import Fault, MessageData, MessageEnd, MessageStart
-from imap.grammar import COMMANDS, Head, read_value
+from imap.grammar import Head, read_value
 from imap.grammar_messages import appended
 from imap.lexer import Lexer, Refused, SyntaxFault
 from imap.session import Session, missing_may_be_created
@@ -28,7 +28,7 @@ async def receive(session: Session, head: Head, start: MessageStart) -> None:
     session.tag = head.tag
     try:
         try:
-            value = read_value(head, COMMANDS[head.name][1])
+            value = read_value(head, session.server.commands[head.name].rule)
             if not isinstance(value, AppendHead):
                 raise SyntaxFault("no message belongs here")
             replaced = await _replaced(session, value)

@@ -76,6 +76,7 @@ async def close(session: Session, _: Plain) -> None:
     """Expunges without a word, unless the folder was examined only."""
     view = session.selected
     if not view.read_only:
+        await session.read_rows()
         listing = view.listing
         deleted = [uid for uid, bits in zip(listing.uids, listing.flags, strict=True) if bits & flags.DELETED]
         await session.there.expunge(view.folder_id, deleted)

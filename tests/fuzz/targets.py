@@ -11,12 +11,12 @@ import atheris
 
 with atheris.instrument_imports(include=["imap", "mssante.mime"]):
     from imap.framer import BEFORE_LOGIN, Command, Event, Fault, Framer, MessageData, MessageEnd
-    from imap.grammar import read
     from imap.lexer import Refused, SyntaxFault
     from mssante.mime.card import Card
     from mssante.mime.headers import header_facts
     from mssante.mime.scanner import HeaderTooLarge, Scanner
     from mssante.mime.xdm import documents
+    from tests.imap.reading import read
 
 
 def _events(pieces: list[bytes]) -> list[Event]:

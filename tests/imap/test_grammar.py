@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imap import search_keys as key
+from imap.commands import COMMANDS
 from imap.fetch_items import FLAGS, UID, Item, Kind, Section, Text, read_items
 from imap.framer import Command
-from imap.grammar import COMMANDS, read
 from imap.lexer import Refused, SyntaxFault
 from imap.values import (
     Appended,
@@ -33,6 +33,7 @@ from imap.values import (
     Value,
 )
 from mssante.domain import flags
+from tests.imap.reading import read
 
 READ = [
     ("NOOP", Plain()),

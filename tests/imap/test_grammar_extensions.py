@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from imap import search_keys as key
 from imap.fetch_items import MODSEQ, Item, Kind, Section, read_items
 from imap.framer import Command
-from imap.grammar import read
 from imap.lexer import SAVED, STAR, Ranges, Refused, SyntaxFault
 from imap.values import (
     Appended,
@@ -25,6 +24,7 @@ from imap.values import (
     Thread,
     Value,
 )
+from tests.imap.reading import read
 
 _number = st.integers(1, 2**32 - 1)
 _modseq = st.integers(1, 2**63 - 1)

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imap.framer import Command
-from imap.grammar import read
 from imap.notify import FILTERS, MAX_GROUPS, NAMED, SELECTED, Events, Group
 from imap.settings import ImapSettings
 from imap.values import Notify
@@ -15,6 +14,7 @@ from mssante.store.annotations import annotate
 from mssante.store.fetched import set_fetched
 from mssante.store.mail import folder_by_name
 from tests.imap.made import ALICE, BOB, Line, Operator, letter
+from tests.imap.reading import read
 
 _WORDS = {
     Events.MESSAGES: "MessageNew MessageExpunge",
