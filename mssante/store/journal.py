@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from mssante.store.engines import keys_of
 from mssante.store.prepared import Prepared, put
@@ -125,14 +125,13 @@ def verify_chain(conn: Connection) -> str | None:
     ):
         return "the journal's beginning was not written by this operator"
     digest, expected = (base.hash, base.seq + 1) if base is not None else (FIRST, 1)
-    with conn.execute(select(journal).order_by(journal.c.seq), execution_options={"yield_per": 1000}) as rows:
-        for row in rows:
-            if row.seq != expected:
-                return f"rows {expected} to {row.seq - 1} are missing"
-            digest = _chained(digest, row.seq, (row.at_us, row.action, row.actor, row.object, row.detail))
-            if not hmac.compare_digest(digest, row.hash):
-                return f"row {row.seq} was changed, or one before it removed or moved"
-            expected += 1
+    for seq, row, held in _in_order(conn):
+        if seq != expected:
+            return f"rows {expected} to {seq - 1} are missing"
+        digest = _chained(digest, seq, row)
+        if not hmac.compare_digest(digest, held):
+            return f"row {seq} was changed, or one before it removed or moved"
+        expected += 1
     head = conn.execute(_HEAD).one_or_none()
     if head is None:
         return "the head of the journal is missing"
@@ -164,24 +163,24 @@ def chained(conn: Connection, since_us: int, until_us: int) -> Iterator[Chained]
     base = conn.execute(_BASE).one_or_none()
     before = conn.execute(select(journal.c.hash).where(journal.c.seq == first - 1)).scalar()
     previous = before if before is not None else (base.hash if base is not None else FIRST)
-    query = select(journal).where(journal.c.seq.between(first, last)).order_by(journal.c.seq)
-    with conn.execute(query, execution_options={"yield_per": 1000}) as rows:
-        for row in rows:
-            facts = (row.at_us, row.action, row.actor, row.object, row.detail)
-            yield Chained(previous, row.seq, facts, row.hash)
-            previous = row.hash
+    for seq, row, digest in _in_order(conn, journal.c.seq.between(first, last)):
+        yield Chained(previous, seq, row, digest)
+        previous = digest
 
 
 def details_of(conn: Connection, action: str, since_us: int, until_us: int) -> Iterator[dict[str, Any]]:
     """What the entries of one action tell, in order, from `since_us` to before `until_us`."""
-    query = (
-        select(journal.c.detail)
-        .where(journal.c.action == action, journal.c.at_us >= since_us, journal.c.at_us < until_us)
-        .order_by(journal.c.seq)
-    )
+    when = journal.c.at_us >= since_us, journal.c.at_us < until_us
+    for _, (*_, detail), _ in _in_order(conn, journal.c.action == action, *when):
+        yield msgspec.json.decode(detail)
+
+
+def _in_order(conn: Connection, *where: ColumnElement[bool]) -> Iterator[tuple[int, Row, bytes]]:
+    """(seq, row, hash), a thousand in memory at once."""
+    query = select(journal).where(*where).order_by(journal.c.seq)
     with conn.execute(query, execution_options={"yield_per": 1000}) as rows:
-        for (detail,) in rows:
-            yield msgspec.json.decode(detail)
+        for seq, at_us, action, actor, object_, detail, digest in rows:
+            yield seq, (at_us, action, actor, object_, detail), digest
 
 
 def entries(
@@ -197,8 +196,8 @@ def entries(
     if object is not None:
         query = query.where(journal.c.object == keys_of(conn).trace_name(object))
     return [
-        JournalEntry(row.seq, row.at_us, row.action, row.actor, row.object, msgspec.json.decode(row.detail))
-        for row in conn.execute(query)
+        JournalEntry(seq, at_us, action, actor, object_, msgspec.json.decode(detail))
+        for seq, at_us, action, actor, object_, detail, _ in conn.execute(query)
     ]
 
 
