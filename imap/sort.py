@@ -13,13 +13,11 @@ from typing import Final
 import msgspec
 
 from mssante.domain.normal_forms import normalized
+from mssante.mime.imap_text import first_address
 
 MAX_SUBJECT: Final = 1000
 """Letters of a subject that are compared: taking its marks away costs the square of their number."""
 
-_LITERAL = re.compile(rb"\{([0-9]+)\}\r\n")
-_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _SPACES = re.compile(r"\s+")
 _BLOB: Final = r"\[[^\[\]]*\]\s*"
 _TRAILER = re.compile(r"(\(fwd\)|\s)+$", re.IGNORECASE)
@@ -84,42 +82,7 @@ def casemap(text: str) -> str:
 
 def mailbox_of(envelope: bytes, number: int) -> str:
     """The local part of the first address of an ENVELOPE field, for FROM, TO, CC (§3)."""
-    values = _parse(envelope)
-    field = values[number] if isinstance(values, list) and number < len(values) else None
-    first = field[0] if isinstance(field, list) and field else None
-    local = first[2] if isinstance(first, list) and len(first) > 2 else None
-    return casemap(local.decode("utf-8", "replace")) if isinstance(local, bytes) else ""
-
-
-Value = bytes | None | list["Value"]
-
-
-def _parse(text: bytes) -> Value:
-    """The values of a response that the mail room wrote: nested lists, strings, NIL."""
-    stack: list[list[Value]] = [[]]
-    at = 0
-    while at < len(text):
-        mark = text[at : at + 1]
-        if mark == b"(":
-            stack.append([])
-            at += 1
-        elif mark == b")":
-            done = stack.pop()
-            stack[-1].append(done)
-            at += 1
-        elif mark == b'"' and (quoted := _QUOTED.match(text, at)) is not None:
-            stack[-1].append(_ESCAPE.sub(rb"\1", quoted[1]))
-            at = quoted.end()
-        elif mark == b"{" and (literal := _LITERAL.match(text, at)) is not None:
-            end = literal.end() + int(literal[1])
-            stack[-1].append(text[literal.end() : end])
-            at = end
-        elif text.startswith(b"NIL", at):
-            stack[-1].append(None)
-            at += 3
-        else:
-            at += 1
-    return stack[0][0]
+    return casemap(first_address(envelope, number)[0])
 
 
 _KEYS: Final[dict[str, Callable[[Facts], int | str]]] = {

@@ -31,10 +31,29 @@ from mssante.services.messages import CHUNK, Loaded, Message
 _FLAGS_BATCH: Final = 1000
 _BINARY: Final = frozenset({Kind.BINARY, Kind.BINARY_SIZE})
 _OF_HEADER: Final = frozenset({Text.HEADER, Text.FIELDS, Text.FIELDS_NOT})
-_OF_VIEW: Final = frozenset({Kind.UID, Kind.FLAGS, Kind.MODSEQ, Kind.EMAILID, Kind.THREADID, Kind.SAVEDATE})
+
+
+def _flags(view: View, place: int) -> bytes:
+    listing = view.listing
+    words = responses.flag_list(listing.flags[place], listing.keywords_of(place), recent=view.is_recent(place))
+    return b"FLAGS " + words
+
+
+def _save_date(view: View, place: int) -> bytes:
+    """RFC 8514 §4.2"""
+    saved_us = view.saved_on.get(view.listing.uids[place])
+    return b"SAVEDATE " + (b"NIL" if saved_us is None else responses.date_time(saved_us))
+
+
+_OF_VIEW: Final[dict[Kind, Callable[[View, int], bytes]]] = {
+    Kind.UID: lambda view, place: b"UID %d" % view.listing.uids[place],
+    Kind.FLAGS: _flags,
+    Kind.MODSEQ: lambda view, place: b"MODSEQ (%d)" % view.listing.modseqs[place],
+    Kind.EMAILID: lambda view, place: b"EMAILID (%b)" % responses.message_id(view.listing.message_ids[place]),
+    Kind.THREADID: lambda *_: b"THREADID NIL",  # threads are not kept (RFC 8474 §5.2)
+    Kind.SAVEDATE: _save_date,
+}
 """What needs nothing but the view."""
-
-
 _CARDS: Final[dict[Kind, Callable[[Message, Summary], bytes]]] = {
     Kind.ENVELOPE: lambda _, card: b"ENVELOPE " + card.envelope,
     Kind.SIZE: lambda message, _: b"RFC822.SIZE %d" % message.size,
@@ -126,26 +145,8 @@ def _tell_flags(session: Session, view: View, places: Sequence[int], plan: _Plan
         write(b"".join([line % (n + 1, uids[n], (old if uids[n] < first else new)[bits[n]]) for n in places]))
         return
     for place in places:
-        words = b" ".join([_small(view, place, item) for item in plan.items])
+        words = b" ".join([_OF_VIEW[item.kind](view, place) for item in plan.items])
         write(b"* %d FETCH (%b)\r\n" % (place + 1, words))
-
-
-def _small(view: View, place: int, item: Item) -> bytes:
-    if item.kind is Kind.UID:
-        return b"UID %d" % view.listing.uids[place]
-    listing = view.listing
-    if item.kind is Kind.MODSEQ:
-        return b"MODSEQ (%d)" % listing.modseqs[place]
-    if item.kind is Kind.EMAILID:
-        return b"EMAILID (%b)" % responses.message_id(listing.message_ids[place])
-    if item.kind is Kind.SAVEDATE:  # RFC 8514 §4.2
-        saved_us = view.saved_on.get(listing.uids[place])
-        return b"SAVEDATE " + (b"NIL" if saved_us is None else responses.date_time(saved_us))
-    if item.kind is Kind.THREADID:
-        return b"THREADID NIL"  # threads are not kept (RFC 8474 §5.2)
-    return b"FLAGS " + responses.flag_list(
-        listing.flags[place], listing.keywords_of(place), recent=view.is_recent(place)
-    )
 
 
 async def _tell_messages(session: Session, view: View, batch: Sequence[tuple[int, Loaded | None]], plan: _Plan) -> bool:
@@ -182,7 +183,7 @@ def _card_lines(view: View, pairs: Sequence[tuple[int, Message]], items: Sequenc
     for place, message in pairs:
         card = message.summary
         words = [
-            write(message, card) if write is not None else _small(view, place, item)
+            write(message, card) if write is not None else _OF_VIEW[item.kind](view, place)
             for write, item in zip(writers, items, strict=True)
         ]
         lines.append(b"* %d FETCH (%b)\r\n" % (place + 1, b" ".join(words)))
@@ -198,7 +199,7 @@ async def _tell(session: Session, view: View, place: int, found: Loaded, items: 
     for item in items:
         kind = item.kind
         if kind in _OF_VIEW:
-            line += _small(view, place, item)
+            line += _OF_VIEW[kind](view, place)
         elif kind is Kind.SECTION:
             line += item.label
             chosen = await octets.section(found, item)

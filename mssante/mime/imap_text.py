@@ -186,12 +186,23 @@ def _without_extension(items: list[bytes]) -> bytes:
     return b"(" + b" ".join(items) + b")"
 
 
+def first_address(envelope: bytes, field: int) -> tuple[str, str]:
+    """Mailbox and host of the first address in a field (2: From, 5: To, 6: Cc) of an ENVELOPE that `envelope` wrote;
+    empty when there is none."""
+    items = islice(_items(envelope), 1, None)
+    depth = place = 0
+    for item in items:
+        if place == field and not depth:
+            address = tuple(islice(items, 5))  # ( name route mailbox host
+            return (_value(address[3]), _value(address[4])) if item == b"(" else ("", "")
+        depth += (item == b"(") - (item == b")")
+        place += not depth
+    return "", ""
+
+
 def author(envelope: bytes) -> str:
-    """The first address of an ENVELOPE's From, as `envelope` wrote it; empty when there is none."""
-    items = tuple(islice(_items(envelope), 9))  # ( date subject ( ( name route mailbox host
-    if len(items) < 9 or items[3] != b"(":
-        return ""
-    mailbox, host = map(_value, items[7:])
+    """The first address of an ENVELOPE's From; empty when there is none."""
+    mailbox, host = first_address(envelope, 2)
     return f"{mailbox}@{host}" if mailbox and host else ""
 
 
