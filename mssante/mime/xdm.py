@@ -43,11 +43,11 @@ _NOT_READ: Final = re.compile(
 )
 _BARE: Final = (archive.ZIP, _GZIP + b"\x08", b"<?xml", b"<ClinicalDocument")
 """Beginnings of what is looked for in base64 that nothing announces."""
-_FIELD: Final = re.compile(rb"(?:From [^\n]*\n)?[!-9;-~]{1,76}[ \t]*:")
+_FIELD: Final = re.compile(rb"(?:From [^\n]*\n)?[A-Za-z][!-9;-~]{0,75}[ \t]*:")
 _MIME_FIELD: Final = re.compile(rb"\n(?:content-type|content-transfer-encoding|mime-version)[ \t]*:", re.IGNORECASE)
 # A zip, gzip or XML document in base64, uuencode or as it is, at the beginning of a line.
 _IN_TEXT: Final = re.compile(
-    rb"(?:\A|\n)[ \t>]*(?:(?P<base64>UEsDB[A-Za-z0-9+/]{3}|H4sI[A-Za-z0-9+/]{4}|PD94bWwg|PENsaW5pY2Fs)"
+    rb"(?:\A|\n)[ \t>]*+(?:(?P<base64>UEsDB[A-Za-z0-9+/]{3}|H4sI[A-Za-z0-9+/]{4}|PD94bWwg|PENsaW5pY2Fs)"
     rb"|(?P<uu>begin [0-7]{3,4} [^\r\n]{1,200}\r?\n[!-`]{2})|(?P<plain><\?xml\s|<(?:[\w.-]{1,40}:)?ClinicalDocument\s))"
 )
 _LONGEST: Final = 300
@@ -58,9 +58,10 @@ _PASTED: Final = {"base64": b"base64", "uu": b"x-uuencode", "plain": b"binary"}
 _DIGITS: Final = re.compile(rb"[A-Za-z0-9+/=\s]{16,}")
 
 
-def documents(read: Read, card: Card) -> list[Document]:
-    """The health documents among the parts of a message, of which `read` gives octets; in their order."""
-    search = _Search()
+def documents(read: Read, card: Card, budget: Budget | None = None) -> list[Document]:
+    """The health documents among the parts of a message, of which `read` gives octets; in their order. ``budget``: a
+    smaller one than a message has."""
+    search = _Search(budget or Budget())
     search.message(held(read, card.size), card, "", 0)
     return list(dict.fromkeys(search.found))
 
@@ -68,9 +69,9 @@ def documents(read: Read, card: Card) -> list[Document]:
 class _Search:
     """Of one message. `found` may tell of one document twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
         self.found: list[Document] = []
-        self._budget = Budget()
+        self._budget = budget
         self._pastes = 0
 
     def message(self, read: Read, card: Card, within: str, depth: int) -> None:
@@ -127,26 +128,33 @@ class _Search:
         if depth > MOST_NESTED:
             raise Unreadable(Fault.NESTED)
         lower = name.lower()
-        if _is_metadata(name) or is_xml(beginning):
-            found = documents_of_xml(stream(), name, self._budget, expected=_is_metadata(name))
-            self.found += found
-            if not found and not member:
-                self._inside_text(whole(), name, depth)
+        if _is_metadata(name):
+            self.found += documents_of_xml(stream(), name, self._budget, expected=True)
         elif beginning.startswith(archive.ZIP) or lower.endswith(".zip"):
             self._zip(whole(), name, depth)
         elif beginning.startswith(_GZIP):
             self._stream(archive.gunzipped(whole(), self._budget), name, depth + 1)
         elif _NOT_READ.match(beginning):
             raise Unreadable(Fault.KIND)
+        elif is_xml(beginning):
+            found = documents_of_xml(stream(), name, self._budget, expected=False)
+            self.found += found
+            if not found and not member:
+                self._unknown(whole(), name, depth)
         elif _from_digits(beginning).startswith(_BARE):
             self._pasted(whole(), 0, b"base64", name, depth)
         elif self._is_message(beginning, whole, lower):
             self._rescan(whole(), name, depth)
         elif not member:
-            if b"\0" not in beginning and not beginning.startswith(b"%PDF"):
-                self._inside_text(whole(), name, depth)
-            if archive.is_archive(whole()):
-                self._zip(whole(), name, depth)
+            self._unknown(whole(), name, depth)
+
+    def _unknown(self, content: Content, name: str, depth: int) -> None:
+        """A file that begins like nothing that is known: something may stand further on."""
+        beginning = content.at(0, _BEGINNING)
+        if b"\0" not in beginning and not beginning.startswith(b"%PDF"):
+            self._inside_text(content, name, depth)
+        if archive.is_archive(content):
+            self._zip(content, name, depth)
 
     def _is_message(self, beginning: bytes, whole: Callable[[], Content], name: str) -> bool:
         if name.endswith(".eml"):

@@ -123,6 +123,8 @@ HIDDEN = {
     "zip after other octets": file("a.bin", b"\x7fELF" + bytes(500) + XDM),
     "zip after a picture": file("a.jpg", b"\xff\xd8\xff" + bytes(range(256)) * 300 + XDM, "image/jpeg"),
     "zip after a PDF": file("a.pdf", b"%PDF-1.7\n" + bytes(900) + XDM, "application/pdf"),
+    "zip after HTML": file("a.htm", b"<html><body></body></html>" + XDM, "text/html"),
+    "zip after HTML, by its name": file("a.zip", b"<html><body></body></html>" + XDM, "text/html"),
     "names of other folders": file("a.zip", zipped({"../../METADATA.XML": metadata(OMAR)})),
     "Windows' folders": file("a.zip", zipped({"IHE_XDM\\SUBSET01\\METADATA.XML": metadata(OMAR)})),
     "several METADATA.XML": file(
@@ -386,6 +388,9 @@ ORDINARY = {
     "picture": file("a.jpg", b"\xff\xd8\xff" + bytes(range(256)) * 400, "image/jpeg"),
     "picture with entities": file(
         "a.svg", b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY ns "http://x">]><svg xmlns="&ns;"/>', "image/svg+xml"
+    ),
+    "long docx": file(
+        "a.docx", zipped({"word/document.xml": b"<w:document xmlns:w='x'>" + b"<w:p/>" * 90_000 + b"</w:document>"})
     ),
     "docx": file("a.docx", zipped({"[Content_Types].xml": b"<Types/>", "word/document.xml": b"<w/>", "m.bin": b"x"})),
     "photos": file("a.zip", zipped({"a/": b"", "a/1.jpg": b"\xff\xd8" * 900, "a/vide.txt": b"", "a/b.xml": b"<a/>"})),

@@ -11,7 +11,7 @@ from mssante.services.guard import Guard
 from mssante.store.patients import Authority, Identity, NewPatient, change_matricule, create_patients, patient
 from mssante.store.verify import verify
 from tests.mssante.services.conftest import COLLEAGUE, DOCTOR, PATIENT, PATIENTS, SECRETARY, Cabinet
-from tests.support.xdm import NIR, attached, cda, xdm
+from tests.support.xdm import NIR, attached, cda, metadata, xdm, zipped
 
 INES = PATIENT.partition("@")[0]
 OMAR = f"1531245007231{ins_key('1531245007231'):02}"
@@ -95,6 +95,18 @@ async def test_a_document_in_the_text_itself(cabinet: Cabinet) -> None:
     refused = await cabinet.send(await cabinet.signed_in(), DOCTOR, [PATIENT], message)
     assert isinstance(refused, Refuse)
     assert refused.rule is Rule.DOCUMENT_OTHER_PATIENT
+
+
+@pytest.mark.parametrize("size", [100, 200_000])
+async def test_small_messages_that_hold_much(cabinet: Cabinet, size: int) -> None:
+    """What a few kilobytes unpack to is looked at as far as in any other message."""
+    filler = b"<templateId root='1.2'/>" * (size // 24)
+    document = cda((OMAR, NIR)).replace(b"<recordTarget>", filler + b"<recordTarget>")
+    message = carrying(zipped({"IHE_XDM/METADATA.XML": metadata(INES), "IHE_XDM/D.XML": document}))
+    assert len(message) < 16_384
+    refused = await cabinet.send(await cabinet.signed_in(), DOCTOR, [PATIENT], message)
+    assert isinstance(refused, Refuse)
+    assert refused.named.startswith("IHE_XDM.zip, IHE_XDM/D.XML")
 
 
 async def test_what_comes_from_another_operator_is_read_too(cabinet: Cabinet) -> None:
