@@ -5,8 +5,8 @@
 # The first interpreter that really runs and is of a supported version (a version manager's shim may exist and not run).
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
-# The first of seven ports of a new ./run/.
-PORTS ?= 2500
+# The first of the seven ports of a new ./run/, 2500 when nothing is said.
+PORTS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 PACKAGES := mssante tls espace_confiance annuaire smtp_in smtp_out imap portail

@@ -1,7 +1,7 @@
 """`make run`: a ready-to-use operator in a directory, with two mailboxes and a citizen's.
 
-What must always hold: an operator that is already there is left as it is; the passwords stand in one file that only its
-owner reads.
+What must always hold: an operator that is already there is left as it is, and other ports than its own are refused, as
+is what an interrupted start left; the passwords stand in one file that only its owner reads.
 """
 
 import secrets
@@ -17,15 +17,29 @@ from tls.files import write_private
 DOMAIN = "cabinet.mssante.example"
 
 
-def prepare(directory: Path, port_base: str) -> str:
-    """What a mail program needs to know of the operator in `directory`, made with ports from `port_base` on when it is
-    not there yet."""
+def prepare(directory: Path, port_base: str = "") -> str:
+    """What a mail program needs to know of the operator in `directory`, made with ports from `port_base` (2500) on when
+    it is not there yet. DemoFailure says what to do about one that is half made or has other ports."""
     config, note = directory / "mssante.toml", directory / "comptes.txt"
     if not config.exists():
-        operator = ("--operator", "Cabinet du Port", "--domain", DOMAIN, "--patients", "--port-base", port_base)
+        operator = (
+            "--operator",
+            "Cabinet du Port",
+            "--domain",
+            DOMAIN,
+            "--patients",
+            "--port-base",
+            port_base or "2500",
+        )
         mssante("init", str(directory), *operator)
         write_private(note, "".join(_mailboxes(config)).encode())
+    if not note.exists():
+        raise DemoFailure(f"{directory}/ was left half made: remove it and say it again")
     listen = load(config).listen
+    if port_base and str(listen.mx) != port_base:
+        raise DemoFailure(
+            f"{directory}/ has the ports from {listen.mx} on: change [listen] in {config}, or remove {directory}/"
+        )
     return (
         f"mailboxes and passwords: {note}; authority to trust: {directory / 'pki' / 'ca.pem'}\n"
         f"submission: {listen.host} port {listen.submissions} (TLS) or {listen.submission} (STARTTLS); "
@@ -51,6 +65,6 @@ def _mailboxes(config: Path) -> list[str]:
 
 if __name__ == "__main__":
     try:
-        sys.stdout.write(prepare(Path(sys.argv[1]), sys.argv[2]) + "\n")
+        sys.stdout.write(prepare(Path(sys.argv[1]), *sys.argv[2:3]) + "\n")
     except (DemoFailure, ConfigError) as failure:
         sys.exit(f"run: {failure}")

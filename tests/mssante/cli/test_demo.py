@@ -25,8 +25,13 @@ def test_what_make_run_prepares_stays_as_it_is(tmp_path: Path) -> None:
     assert "port 2702 (TLS) or 2701 (STARTTLS); IMAP: port 2704 (TLS) or 2703 (STARTTLS)" in told
     passwords = (tmp_path / "run" / "comptes.txt").read_text()
     assert passwords.count("\n") == 3
-    assert prepare(tmp_path / "run", "2500") == told
+    assert prepare(tmp_path / "run") == prepare(tmp_path / "run", "2700") == told
+    with pytest.raises(DemoFailure, match="has the ports from 2700 on: change"):
+        prepare(tmp_path / "run", "2500")
     assert (tmp_path / "run" / "comptes.txt").read_text() == passwords
+    (tmp_path / "run" / "comptes.txt").unlink()
+    with pytest.raises(DemoFailure, match="half made: remove it"):
+        prepare(tmp_path / "run")
 
 
 def test_another_exit_code_is_told() -> None:
