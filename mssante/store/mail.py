@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, literal_column, select, update
 
 from mssante.domain.bal import BalState
 from mssante.domain.flags import ALL, SEEN
@@ -67,7 +67,6 @@ __all__ = [
     "append",
     "claim_recent",
     "copy",
-    "count_from",
     "create_folder",
     "delete_folder",
     "deliver",
@@ -236,27 +235,21 @@ def _place(tx: Tx, folder_id: int, items: Sequence[tuple[int, int, str, int]], s
     _ADD_ENTRIES.many(
         tx.conn,
         [
-            _entry_values(folder_id, uid, modseq, message_id, flags, keywords, internal_us, tx.now_us)
+            {
+                "folder_id": folder_id,
+                "uid": uid,
+                "modseq": modseq,
+                "message_id": message_id,
+                "flags": flags,
+                "keywords": keywords,
+                "internal_us": internal_us,
+                "saved_us": tx.now_us,
+            }
             for uid, (message_id, flags, keywords, internal_us) in zip(uids, items, strict=True)
         ],
     )
     tx.hint("folder", folder_id)
     return uids
-
-
-def _entry_values(
-    folder_id: int, uid: int, modseq: int, message_id: int, flags: int, keywords: str, internal_us: int, saved_us: int
-) -> dict[str, object]:
-    return {
-        "folder_id": folder_id,
-        "uid": uid,
-        "modseq": modseq,
-        "message_id": message_id,
-        "flags": flags,
-        "keywords": keywords,
-        "internal_us": internal_us,
-        "saved_us": saved_us,
-    }
 
 
 # Reading
@@ -268,9 +261,6 @@ _ENTRIES = Prepared(
     .order_by(entry.c.uid)
 )
 _ALL_ENTRIES = Prepared(select(*_ENTRY_COLUMNS).where(entry.c.folder_id == bindparam("folder")).order_by(entry.c.uid))
-_COUNT_FROM = Prepared(
-    select(func.count()).where(entry.c.folder_id == bindparam("folder"), entry.c.uid >= bindparam("first"))
-)
 _SAVED = Prepared(
     select(entry.c.uid, entry.c.saved_us).where(
         entry.c.folder_id == bindparam("folder"), entry.c.uid.in_(bindparam("uids", expanding=True))
@@ -296,12 +286,6 @@ def entries(conn: Connection, folder_id: int, since_modseq: int = 0) -> list[Ent
     else:
         rows = _ALL_ENTRIES.rows(conn, {"folder": folder_id})
     return [_entry(row) for row in rows]
-
-
-def count_from(conn: Connection, folder_id: int, uid: int) -> int:
-    """How many entries have this uid or a greater one."""
-    ((count,),) = _COUNT_FROM.rows(conn, {"folder": folder_id, "first": uid})
-    return int(count)
 
 
 def saved_dates(conn: Connection, folder_id: int, uids: Sequence[int]) -> dict[int, int]:
@@ -417,7 +401,7 @@ def _applied(one: Entry, op: Operation, flags: int, keywords: Sequence[str]) -> 
     held = one.keywords
     if keywords or op == "=":
         words = set(keywords)
-        held = tuple(sorted(words.union(held) if op == "+" else set(held) - words if op == "-" else words))
+        held = tuple(sorted({"+": words.union(held), "-": set(held) - words, "=": words}[op]))
     return Entry(one.uid, bits, held, one.modseq, one.message_id)
 
 

@@ -6,6 +6,7 @@ from mssante.domain.bal import BalState
 from mssante.domain.flags import ANSWERED, DELETED, FLAGGED, SEEN
 from mssante.store import AlreadyExists, ContentError, NotFound, Store, StoreError, Tx
 from mssante.store.accounts import find_bal, get_bal, set_state
+from mssante.store.columns import count
 from mssante.store.mail import (
     BalRefused,
     Folder,
@@ -14,7 +15,6 @@ from mssante.store.mail import (
     append,
     claim_recent,
     copy,
-    count_from,
     create_folder,
     delete_folder,
     deliver,
@@ -326,7 +326,8 @@ def test_only_what_was_told_is_taken(store: Store) -> None:
     assert store.write_now(claim_recent, inbox, 3) == 1
     assert store.write_now(claim_recent, inbox, 2) == 3
     assert folder(store, inbox).recent_from == 3
-    assert [store.read_now(count_from, inbox, uid) for uid in (1, 3, 4)] == [3, 1, 0]
+    assert [store.read_now(count, inbox, uid, 4) for uid in (1, 3, 4)] == [3, 1, 0]
+    assert store.read_now(count, inbox, 1, 3) == 2
 
 
 def test_a_copy_has_a_save_date_of_its_own(store: Store, clock: FakeClock) -> None:
