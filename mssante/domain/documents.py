@@ -28,7 +28,7 @@ class Fault(StrEnum):
     RATIO = "compressed more than 200 times"
     DEFLATE = "a content that does not inflate"
     CUT_SHORT = "a content that is cut short"
-    TOO_MUCH = "too much to inflate"
+    TOO_MUCH = "too much to inflate or to read again"
     NESTED = "archives or messages nested too deep"
     ENCRYPTED = "an encrypted member"
     METHOD = "a member compressed by a method that is not read"
@@ -58,7 +58,7 @@ _SHOWN: Final[Mapping[Fault, str]] = {
     Fault.RATIO: _BEYOND,
     Fault.DEFLATE: _BROKEN,
     Fault.CUT_SHORT: _BROKEN,
-    Fault.TOO_MUCH: _BEYOND,
+    Fault.TOO_MUCH: "trop a decompresser ou a relire",
     Fault.NESTED: "trop de niveaux d'archives",
     Fault.ENCRYPTED: "archive chiffree",
     Fault.METHOD: "compression non lue, utilisez deflate",

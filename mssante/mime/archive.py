@@ -22,7 +22,9 @@ MOST_DIRECTORY: Final = 1_048_576
 """Octets of an archive's directory."""
 MOST_READ: Final = 16_777_216
 """Octets inflated for one message, and of XML read."""
-MOST_LOOKS: Final = 6_000
+MOST_AGAIN: Final = 67_108_864
+"""Octets of one message that are read again as something else: a message in a file, a file in a text."""
+MOST_LOOKS: Final = 8_000
 """Parts and members looked at in one message."""
 MOST_DECLARED: Final = 1_073_741_824
 """Octets that the members of an archive declare together."""
@@ -59,11 +61,17 @@ class Budget:
     """What may still be done for one message. Raises Unreadable when it is spent."""
 
     octets: int = MOST_READ
+    again: int = MOST_AGAIN
     looks: int = MOST_LOOKS
 
     def spend(self, octets: int) -> None:
         self.octets -= octets
         if self.octets < 0:
+            raise Unreadable(Fault.TOO_MUCH)
+
+    def read_again(self, octets: int) -> None:
+        self.again -= octets
+        if self.again < 0:
             raise Unreadable(Fault.TOO_MUCH)
 
     def look(self) -> None:

@@ -52,8 +52,6 @@ _IN_TEXT: Final = re.compile(
 )
 _LONGEST: Final = 300
 """Octets of a match."""
-MOST_PASTED: Final = 16
-"""Encoded files looked at in the texts of one message."""
 _PASTED: Final = {"base64": b"base64", "uu": b"x-uuencode", "plain": b"binary"}
 _DIGITS: Final = re.compile(rb"[A-Za-z0-9+/=\s]{16,}")
 
@@ -62,7 +60,10 @@ def documents(read: Read, card: Card, budget: Budget | None = None) -> list[Docu
     """The health documents among the parts of a message, of which `read` gives octets; in their order. ``budget``: a
     smaller one than a message has."""
     search = _Search(budget or Budget())
-    search.message(held(read, card.size), card, "", 0)
+    try:
+        search.message(held(read, card.size), card, "", 0)
+    except Unreadable as unreadable:
+        search.found.append(Document("message", fault=unreadable.fault))
     return list(dict.fromkeys(search.found))
 
 
@@ -72,12 +73,12 @@ class _Search:
     def __init__(self, budget: Budget) -> None:
         self.found: list[Document] = []
         self._budget = budget
-        self._pastes = 0
 
     def message(self, read: Read, card: Card, within: str, depth: int) -> None:
         """Looks at every part; `within`: what holds this message, when it is not the one that is sent."""
         number = headers = 0
         for part in card.root.walk():
+            self._budget.look()
             number += 1
             headers += part.body_start - part.header_start
             fields = split_fields(read(part.header_start, part.body_start - part.header_start), _FIELDS)
@@ -163,6 +164,7 @@ class _Search:
 
     def _rescan(self, content: Content, name: str, depth: int) -> None:
         """A message that is the content of a part or a file."""
+        self._budget.read_again(content.size)
         if depth >= MOST_NESTED:
             raise Unreadable(Fault.NESTED)
         scanner = Scanner()
@@ -184,9 +186,7 @@ class _Search:
                     self._pasted(content, start, _PASTED[kind], name, depth)
 
     def _pasted(self, content: Content, start: int, encoding: bytes, name: str, depth: int) -> None:
-        self._pastes += 1
-        if self._pastes > MOST_PASTED:
-            raise Unreadable(Fault.CUT)
+        self._budget.read_again(content.size - start)
         self._file(content_of(content.at, start, content.size, encoding), name, depth + 1)
 
     def _stream(self, octets: Iterator[bytes], name: str, depth: int) -> None:

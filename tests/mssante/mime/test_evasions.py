@@ -313,7 +313,15 @@ UNREADABLE = {
         Fault.RATIO,
     ),
     "twelve zips": (file("a.zip", nested(XDM, 12)), Fault.NESTED),
-    "too many pasted": (part("Content-Type: text/plain", b"Bonjour.\r\n" + uu(b"a") * 40), Fault.CUT),
+    "too many pasted": (part("Content-Type: text/plain", b"Bonjour.\r\n" + uu(b"a" * 999) * 600), Fault.TOO_MUCH),
+    "multiparts that are to be decoded, within each other": (
+        b"From: <a@b.test>\r\nContent-Transfer-Encoding: quoted-printable\r\n"
+        + b"\r\nContent-Transfer-Encoding: quoted-printable\r\n".join(
+            b'Content-Type: multipart/mixed; boundary="b%02d"\r\n\r\n--b%02d' % (level, level) for level in range(40)
+        )
+        + b"\r\n\r\nBonjour.\r\n",
+        Fault.CUT,
+    ),
 }
 
 
