@@ -5,13 +5,16 @@ has activities (facts 2.4), so an address alone does not name a fiche. A bal in 
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from annuaire.words import words_of
 from mssante.domain.address import Address
 from mssante.domain.identifiers import Adeli, Finess, IdentifierError, Rpps, Siret
+
+First = TypeVar("First", Rpps, Finess)
+Second = TypeVar("Second", Adeli, Siret)
 
 TYPES: Final = frozenset({"PER", "ORG", "APP", "CAB"})
 """TRE_R257-TypeBAL. The extraction has published PER and ORG only so far (facts 2.4)."""
@@ -31,16 +34,7 @@ class Personne(msgspec.Struct, frozen=True, array_like=True):
     def identifier(self) -> Rpps | Adeli | None:
         """The identifier as a value, key unchecked; None when its kind or its form is another one. The number may be
         in the national form (``8`` + RPPS)."""
-        try:
-            match self.kind:
-                case "8":
-                    return Rpps.parse(self.number, checked=False)
-                case "0":
-                    return Adeli.parse(self.number)
-                case _:
-                    return None
-        except IdentifierError:
-            return None
+        return _identifier(Rpps, Adeli, self.kind, self.number)
 
 
 class Profession(msgspec.Struct, frozen=True, array_like=True):
@@ -71,16 +65,16 @@ class Structure(msgspec.Struct, frozen=True, array_like=True):
     @property
     def identifier(self) -> Finess | Siret | None:
         """The identifier as a value, key unchecked; None when its kind or its form is another one."""
-        try:
-            match self.kind:
-                case "1":
-                    return Finess.parse(self.number, checked=False)
-                case "3":
-                    return Siret.parse(self.number, checked=False)
-                case _:
-                    return None
-        except IdentifierError:
-            return None
+        return _identifier(Finess, Siret, self.kind, self.number)
+
+
+def _identifier(first: type[First], second: type[Second], kind: str, number: str) -> First | Second | None:
+    try:
+        if kind == first.prefix:
+            return first.parse(number, checked=False)
+        return second.parse(number, checked=False) if kind == second.prefix else None
+    except IdentifierError:
+        return None
 
 
 class Fiche(msgspec.Struct, frozen=True, array_like=True):

@@ -74,8 +74,9 @@ class Busy(StoreError):
 
 _FOUND = (fiche.c.id, fiche.c.digest, fiche.c.address, fiche.c.record)
 _SEEN = (fiche.c.born <= bindparam("now"), or_(fiche.c.gone.is_(None), fiche.c.gone > bindparam("now")))
-_BY_ADDRESS = select(*_FOUND).where(fiche.c.address == bindparam("address"), *_SEEN)
-_BY_HOLDER = select(*_FOUND).where(fiche.c.holder == bindparam("holder"), *_SEEN)
+_BY_ADDRESS, _BY_HOLDER = (
+    select(*_FOUND).where(column == bindparam("asked"), *_SEEN) for column in (fiche.c.address, fiche.c.holder)
+)
 _ANY_GONE = select(fiche.c.id).where(fiche.c.gone.is_not(None)).limit(1)
 _MATCHING = {
     "sqlite": "SELECT f.id, f.digest, f.address, f.record FROM annuaire_words w JOIN annuaire_fiche f ON f.id = w.rowid"
@@ -115,12 +116,12 @@ def copy(conn: Connection) -> Copy:
 
 def by_address(conn: Connection, address: str) -> list[Record]:
     """The lines of one bal."""
-    return _records(conn.execute(_BY_ADDRESS, {"address": address, "now": copy(conn).generation}))
+    return _records(conn.execute(_BY_ADDRESS, {"asked": address, "now": copy(conn).generation}))
 
 
 def by_holder(conn: Connection, holder: str) -> list[Record]:
     """The lines of one person, by the national identifier."""
-    return _records(conn.execute(_BY_HOLDER, {"holder": holder, "now": copy(conn).generation}))
+    return _records(conn.execute(_BY_HOLDER, {"asked": holder, "now": copy(conn).generation}))
 
 
 def matching(conn: Connection, groups: Sequence[Sequence[str]], most: int) -> list[Record]:
@@ -138,7 +139,7 @@ def matching(conn: Connection, groups: Sequence[Sequence[str]], most: int) -> li
 
 def completions(conn: Connection, beginning: str, most: int) -> list[str]:
     """At most ``most`` words of the copy that begin so, this one included."""
-    query = select(mot.c.mot).where(mot.c.mot >= beginning, mot.c.mot < _after(beginning)).limit(most)
+    query = select(mot.c.mot).where(mot.c.mot >= beginning, mot.c.mot < following(beginning)).limit(most)
     return list(conn.execute(query).scalars())
 
 
@@ -152,14 +153,14 @@ def lookalikes(conn: Connection, word: str, most: int) -> list[str]:
     found: dict[str, None] = {}
     for wanted in (
         (mot.c.mot == changed,),
-        (mot.c.mot >= first, mot.c.mot < _after(first), length),
-        (mot.c.inverse >= last, mot.c.inverse < _after(last), length),
+        (mot.c.mot >= first, mot.c.mot < following(first), length),
+        (mot.c.inverse >= last, mot.c.inverse < following(last), length),
     ):
         found |= dict.fromkeys(conn.execute(select(mot.c.mot).where(*wanted).limit(most)).scalars())
     return list(found)
 
 
-def _after(beginning: str) -> str:
+def following(beginning: str) -> str:
     """The first text that sorts after all that begin so (words are compared by code point)."""
     return beginning[:-1] + chr(ord(beginning[-1]) + 1)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection, case, select, update
 
+from mssante.store.annuaire import following
 from mssante.store.prepared import put
 from mssante.store.schema import bal, publication
 from mssante.store.writer import Tx
@@ -20,9 +21,10 @@ def bals_beginning(conn: Connection, beginning: str, domain: str) -> list[str]:
     """Addresses of professionals' bals of this domain whose local part begins so, at most MOST."""
     if not beginning:
         return []
-    after = beginning[:-1] + chr(ord(beginning[-1]) + 1)
     query = select(bal.c.locator).where(
-        bal.c.locator >= beginning, bal.c.locator < after, bal.c.locator.endswith(f"@{domain}", autoescape=True)
+        bal.c.locator >= beginning,
+        bal.c.locator < following(beginning),
+        bal.c.locator.endswith(f"@{domain}", autoescape=True),
     )
     return list(conn.execute(query.limit(MOST)).scalars())
 
