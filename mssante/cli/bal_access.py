@@ -168,11 +168,11 @@ def _revoke(settings: "Settings", address: "Address", kind: str, name: str) -> N
 
 
 def _delegate(text: str) -> str:
-    from mssante.domain.identifiers import IdentifierError, parse_rpps
+    from mssante.domain.identifiers import IdentifierError, Rpps
 
     if "@" in text:
         return str(address_of(text))
     try:
-        return parse_rpps(text).number
+        return Rpps.parse(text).number
     except IdentifierError as error:
         raise Failure(f"--to {text}: {error}: an address or an RPPS", USAGE) from None

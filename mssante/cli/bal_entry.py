@@ -3,7 +3,7 @@
 What must always hold: `read_entry` finds every fault of one mailbox, not the first.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from mssante.cli.passwords import Entry
 from mssante.domain.address import Address, AddressError, parse_address
@@ -14,10 +14,6 @@ from mssante.domain.identifiers import (
     IdentifierError,
     Rpps,
     Siret,
-    parse_adeli,
-    parse_finess,
-    parse_rpps,
-    parse_siret,
 )
 from mssante.store.accounts import NewBal
 
@@ -63,7 +59,7 @@ def read_entry(fields: Mapping[str, str], domains: tuple[str, ...]) -> Entry[New
 
 def read_holder(fields: Mapping[str, str], faults: list[str]) -> dict[str, str | None]:
     """The identifiers and the responsable that the fields name, None where they name none."""
-    holder = {name: _number(name, parse, fields, faults) for name, parse in _NUMBERS.items()}
+    holder = {name: _number(name, kind, fields, faults) for name, kind in _NUMBERS.items()}
     return {**holder, "responsable": _text("responsable", fields, faults) or None}
 
 
@@ -82,22 +78,22 @@ def _address(text: str, domains: tuple[str, ...], faults: list[str]) -> Address 
     return address
 
 
-_NUMBERS: dict[str, Callable[[str], Rpps | Adeli | Finess | Siret]] = {
-    "rpps": parse_rpps,
-    "adeli": parse_adeli,
-    "finess": parse_finess,
-    "siret": parse_siret,
+_NUMBERS: dict[str, type[Rpps | Adeli | Finess | Siret]] = {
+    "rpps": Rpps,
+    "adeli": Adeli,
+    "finess": Finess,
+    "siret": Siret,
 }
 
 
 def _number(
-    name: str, parse: Callable[[str], Rpps | Adeli | Finess | Siret], fields: Mapping[str, str], faults: list[str]
+    name: str, kind: type[Rpps | Adeli | Finess | Siret], fields: Mapping[str, str], faults: list[str]
 ) -> str | None:
     text = "".join(fields.get(name, "").split())
     if not text:
         return None
     try:
-        return parse(text).number
+        return kind.parse(text).number
     except IdentifierError as error:
         faults.append(f"{name}: {text!r}: {error}")
         return None

@@ -102,11 +102,6 @@ class Siret(_Identifier):
         return luhn_holds(self.number)
 
 
-def parse_rpps(text: str, *, checked: bool = True) -> Rpps:
-    """Raises `IdentifierError`."""
-    return Rpps.parse(text, checked=checked)
-
-
 def parse_professional(national: str) -> Rpps | Adeli:
     """The professional of a PS_IdNat, as Pro Santé Connect writes it: in the national form only, and without the key,
     as for all official data. Raises `IdentifierError`, also for ``ANS...``, the identities of editors' tests."""
@@ -115,21 +110,6 @@ def parse_professional(national: str) -> Rpps | Adeli:
         if national[:1] == kind.prefix and kind.form.fullmatch(number):
             return kind(number)
     raise IdentifierError("neither 8 + RPPS nor 0 + ADELI")
-
-
-def parse_adeli(text: str) -> Adeli:
-    """Raises `IdentifierError`."""
-    return Adeli.parse(text)
-
-
-def parse_finess(text: str, *, checked: bool = True) -> Finess:
-    """Raises `IdentifierError`."""
-    return Finess.parse(text, checked=checked)
-
-
-def parse_siret(text: str, *, checked: bool = True) -> Siret:
-    """Raises `IdentifierError`."""
-    return Siret.parse(text, checked=checked)
 
 
 def luhn_holds(digits: str) -> bool:

@@ -19,7 +19,7 @@ from espace_confiance.development import (
 )
 from espace_confiance.holder import EspaceConfiance
 from espace_confiance.routes import Routes
-from mssante.domain.identifiers import parse_siret
+from mssante.domain.identifiers import Siret
 from tests.espace_confiance.conftest import NOW_US
 from tls.certificates import load_certificates, load_crls
 from tls.contexts import Contexts
@@ -79,7 +79,7 @@ def test_the_first_operator_is_listed_with_its_certificate(cabinet: Path) -> Non
     own = contexts(trust_space(cabinet)).certificate.dn
     assert (own.cn, own.o) == ("mx.cabinet.mssante.example", "Cabinet des Lilas")
     assert own.ou.startswith("3000")
-    parse_siret(own.ou[1:])
+    Siret.parse(own.ou[1:])
     espace = seen(cabinet)
     assert espace.status()["refused"] == ""
     assert espace.accepts("cabinet.mssante.example", own)

@@ -11,11 +11,7 @@ from mssante.domain.identifiers import (
     Rpps,
     Siret,
     luhn_holds,
-    parse_adeli,
-    parse_finess,
     parse_professional,
-    parse_rpps,
-    parse_siret,
 )
 
 
@@ -36,21 +32,21 @@ def test_luhn_against_a_published_number() -> None:
 def test_rpps_from_both_forms(body: str) -> None:
     rpps = Rpps(with_luhn(body))
     assert rpps.national == "8" + rpps.number
-    assert parse_rpps(rpps.number) == parse_rpps(rpps.national) == rpps
+    assert Rpps.parse(rpps.number) == Rpps.parse(rpps.national) == rpps
 
 
 @given(digits(8))
 def test_finess_from_both_forms(body: str) -> None:
     finess = Finess(with_luhn(body))
     assert finess.national == "1" + finess.number
-    assert parse_finess(finess.number) == parse_finess(finess.national) == finess
+    assert Finess.parse(finess.number) == Finess.parse(finess.national) == finess
 
 
 @given(digits(13))
 def test_siret_from_both_forms(body: str) -> None:
     siret = Siret(with_luhn(body))
     assert siret.national == "3" + siret.number
-    assert parse_siret(siret.number) == parse_siret(siret.national) == siret
+    assert Siret.parse(siret.number) == Siret.parse(siret.national) == siret
 
 
 @given(digits(9))
@@ -58,25 +54,25 @@ def test_adeli_from_both_forms_without_a_key(number: str) -> None:
     adeli = Adeli(number)
     assert adeli.national == "0" + number
     assert adeli.key_holds
-    assert parse_adeli(number) == parse_adeli(adeli.national) == adeli
+    assert Adeli.parse(number) == Adeli.parse(adeli.national) == adeli
 
 
 @given(body=digits(10), key=st.sampled_from("0123456789"))
 def test_a_wrong_key_is_refused_from_a_user_and_kept_from_the_annuaire(body: str, key: str) -> None:
     number = body + key
-    kept = parse_rpps(number, checked=False)
+    kept = Rpps.parse(number, checked=False)
     assert kept.number == number
     if kept.key_holds:
-        assert parse_rpps(number) == kept
+        assert Rpps.parse(number) == kept
     else:
         with pytest.raises(IdentifierError, match="wrong key of the RPPS"):
-            parse_rpps(number)
+            Rpps.parse(number)
 
 
 def test_corsican_finess_and_adeli_have_no_key_to_check() -> None:
-    assert parse_finess("2a0000014") == Finess("2A0000014")
-    assert parse_finess("12A0000014").national == "12A0000014"
-    assert parse_adeli("2b1234567") == Adeli("2B1234567")
+    assert Finess.parse("2a0000014") == Finess("2A0000014")
+    assert Finess.parse("12A0000014").national == "12A0000014"
+    assert Adeli.parse("2b1234567") == Adeli("2B1234567")
 
 
 def test_la_poste_has_its_own_siret_key() -> None:
@@ -84,10 +80,10 @@ def test_la_poste_has_its_own_siret_key() -> None:
     office = "35600000049837"  # sum of digits 45; Luhn does not hold
     assert luhn_holds(headquarters)
     assert not luhn_holds(office)
-    assert parse_siret(headquarters).key_holds
-    assert parse_siret(office).key_holds
+    assert Siret.parse(headquarters).key_holds
+    assert Siret.parse(office).key_holds
     with pytest.raises(IdentifierError):
-        parse_siret("35600000049838")
+        Siret.parse("35600000049838")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +91,7 @@ def test_la_poste_has_its_own_siret_key() -> None:
 )
 def test_malformed_rpps(text: str) -> None:
     with pytest.raises(IdentifierError, match="malformed RPPS"):
-        parse_rpps(text)
+        Rpps.parse(text)
 
 
 def test_kinds_do_not_mix() -> None:
@@ -104,7 +100,7 @@ def test_kinds_do_not_mix() -> None:
 
 @given(st.text(st.characters(), max_size=20))
 def test_arbitrary_text_raises_nothing_else(text: str) -> None:
-    for parse in (parse_rpps, parse_adeli, parse_finess, parse_siret):
+    for parse in (Rpps.parse, Adeli.parse, Finess.parse, Siret.parse):
         try:
             parse(text)
         except IdentifierError:
