@@ -66,9 +66,6 @@ class Passwords:
         """The argon2id hash to store, in PHC string form. Takes tens of milliseconds: call it from a thread."""
         return self._hasher.hash(password)
 
-    async def hash_off_loop(self, password: str) -> str:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.hash, password)
-
     def knows(self, hashes: Sequence[str], login: str, password: str) -> bool:
         """Whether this password was verified here before, against one of ``hashes``, however long ago."""
         known = self._remembered.get(self._ticket(login, password))

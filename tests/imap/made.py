@@ -81,7 +81,7 @@ class Operator:
         self.store.close()
 
     async def open_bal(self, address: str, quota_bytes: int | None = None) -> int:
-        password_hash = await self.passwords.hash_off_loop(PASSWORD)
+        password_hash = await asyncio.to_thread(self.passwords.hash, PASSWORD)
         new = NewBal(address=address, type=BalType.PER, password_hash=password_hash, quota_bytes=quota_bytes)
         self.bals[address] = await self.store.write(create_bal, new)
         return self.bals[address]
