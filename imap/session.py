@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -82,9 +83,8 @@ class Session:
         self.upgrade = False  # TLS begins once the running command is answered
         self.over = False
         self._bad = 0
-        self._unwatch_bal: Callable[[], None] | None = None
-        self._unwatch_folder: Callable[[], None] | None = None
-        self._unwatch_rights: Callable[[], None] | None = None
+        self._when_unselected: list[Callable[[], None]] = []
+        self._when_closed: list[Callable[[], None]] = []
         self.watch: Watch | None = None  # what NOTIFY asked for; None: as without that extension
 
     # -- what it is
@@ -167,34 +167,35 @@ class Session:
 
     async def sign_in(self, who: SignedIn) -> None:
         self.account = self.server.mailboxes.account(who.bal_id, who.address)
-        self._unwatch_bal = self.server.accounts.watch_session(who, self._bal_closed)
+        self._when_closed.append(self.server.accounts.watch_session(who, self._bal_closed))
         self.wire.framer.limits = self.server.settings.signed_in
         self.wire.touch()
 
     async def select(self, view: View, mail: Account) -> None:
         self.unselect()
         self.view, self.mail = view, mail
-        self._unwatch_folder = mail.watch(view.folder_id, self._folder_changed)
+        self._when_unselected = [mail.watch(view.folder_id, self._folder_changed)]
+        if not view.read_only:
+            self._when_unselected.append(partial(mail.recents.leave, view.folder_id))
         if mail.access.lent:
-            self._unwatch_rights = self.server.accounts.watch([mail.bal_id], self._rights_changed, mail.may_go_on)
+            watch = self.server.accounts.watch([mail.bal_id], self._rights_changed, mail.may_go_on)
+            self._when_unselected.append(watch)
             if not await mail.may_go_on():  # taken away before they were watched
                 self._rights_changed()
 
     def unselect(self) -> None:
-        for unwatch in (self._unwatch_folder, self._unwatch_rights):
-            if unwatch is not None:
-                unwatch()
-        if self.view is not None and not self.view.read_only:
-            self.there.recents.leave(self.view.folder_id)
-        self._unwatch_folder = self._unwatch_rights = self.view = self.mail = None
+        for end in self._when_unselected:
+            end()
+        self._when_unselected = []
+        self.view = self.mail = None
         if self.watch is not None:
             self.watch.stale = self.watch.elsewhere  # what came while it was selected
 
     def close(self) -> None:
         self.unselect()
-        if self._unwatch_bal is not None:
-            self._unwatch_bal()
-            self._unwatch_bal = None
+        for end in self._when_closed:
+            end()
+        self._when_closed = []
         if self.watch is not None:
             self.watch.end()
 
@@ -426,10 +427,9 @@ class Session:
 
     def tell_flags(self, view: View, place: int) -> None:
         """An untagged FETCH with UID and flags, and the modseq for who wants it (RFC 7162 §3.2)."""
-        listing = view.listing
-        modseq = b" MODSEQ (%d)" % listing.modseqs[place] if self.condstore else b""
-        words = responses.flag_list(listing.flags[place], listing.keywords_of(place), recent=view.is_recent(place))
-        self.wire.write(b"* %d FETCH (UID %d FLAGS %b%b)\r\n" % (place + 1, listing.uids[place], words, modseq))
+        modseq = b" MODSEQ (%d)" % view.listing.modseqs[place] if self.condstore else b""
+        numbers = place + 1, view.listing.uids[place]
+        self.wire.write(b"* %d FETCH (UID %d FLAGS %b%b)\r\n" % (*numbers, view.flags_at(place), modseq))
 
     def tell_modseq(self, view: View, place: int) -> None:
         """An untagged FETCH for a silent STORE: what the client cannot know (RFC 7162 §3.1.3)."""

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from imap.lexer import SAVED, STAR, Ranges, SyntaxFault
+from imap.responses import flag_list
 from mssante.services.listing import Changes, Entry, Listing
 from mssante.services.mailboxes import Folder, Opened
 
@@ -64,6 +65,11 @@ class View:
 
     def is_recent(self, place: int) -> bool:
         return self.listing.uids[place] >= self.recent_from
+
+    def flags_at(self, place: int) -> bytes:
+        """`(\\Seen $Forwarded)`"""
+        listing = self.listing
+        return flag_list(listing.flags[place], listing.keywords_of(place), recent=self.is_recent(place))
 
     def is_gone(self, place: int) -> bool:
         return bool(self._gone) and self.listing.uids[place] in self._gone

@@ -33,12 +33,6 @@ _BINARY: Final = frozenset({Kind.BINARY, Kind.BINARY_SIZE})
 _OF_HEADER: Final = frozenset({Text.HEADER, Text.FIELDS, Text.FIELDS_NOT})
 
 
-def _flags(view: View, place: int) -> bytes:
-    listing = view.listing
-    words = responses.flag_list(listing.flags[place], listing.keywords_of(place), recent=view.is_recent(place))
-    return b"FLAGS " + words
-
-
 def _save_date(view: View, place: int) -> bytes:
     """RFC 8514 §4.2"""
     saved_us = view.saved_on.get(view.listing.uids[place])
@@ -47,7 +41,7 @@ def _save_date(view: View, place: int) -> bytes:
 
 _OF_VIEW: Final[dict[Kind, Callable[[View, int], bytes]]] = {
     Kind.UID: lambda view, place: b"UID %d" % view.listing.uids[place],
-    Kind.FLAGS: _flags,
+    Kind.FLAGS: lambda view, place: b"FLAGS " + view.flags_at(place),
     Kind.MODSEQ: lambda view, place: b"MODSEQ (%d)" % view.listing.modseqs[place],
     Kind.EMAILID: lambda view, place: b"EMAILID (%b)" % responses.message_id(view.listing.message_ids[place]),
     Kind.THREADID: lambda *_: b"THREADID NIL",  # threads are not kept (RFC 8474 §5.2)
