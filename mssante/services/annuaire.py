@@ -18,14 +18,15 @@ from array import array
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
 from annuaire.source import Extraction, Fhir, Ldap, Spec
 from annuaire.worker import Batch, End, Frame, Job, Refused
 from mssante.domain.annuaire import Fault
-from mssante.store import Store, StoreError, Tx
+from mssante.store import Store, StoreError
 from mssante.store import annuaire as copies
 from mssante.store.annuaire import Copy, Counts
 
@@ -119,14 +120,15 @@ class _Sync:
         return flipped
 
     async def _flip(self, end: End, counts: Counts | None) -> Copy:
-        contradictory = counts.contradictions if counts else []
-        faults = [Fault(address, "two types, or two holders, for one address") for address in contradictory]
-        news = {"faults": (*end.faults, *faults), "faulty": end.faulty + len(contradictory)} if counts else {}
-        name = name_of(self._spec)
-        return await self._store.write(_flip, self._owner, end.whole, name, end.cursor, counts, news)
+        news: dict[str, Any] = {"whole": end.whole, "source": name_of(self._spec), "cursor": end.cursor}
+        if counts is not None:
+            contradictory = [Fault(one, "two types, or two holders, for one address") for one in counts.contradictions]
+            news |= {"faults": (*end.faults, *contradictory), "faulty": end.faulty + len(contradictory)}
+        return await self._store.write(partial(copies.flip, counts=counts, **news), self._owner)
 
     async def _tidy(self, *, staged: bool = False) -> None:
-        while await _gently(self._store.write(_tidy, self._owner, staged, durable=False)):
+        step = partial(copies.tidy, staged=staged)
+        while await _gently(self._store.write(step, self._owner, durable=False)):
             pass
 
     async def _staged(self, since: str) -> End:
@@ -151,16 +153,6 @@ _ADVICE = ": look at the source; mssante annuaire sync --force takes what it say
 
 def _of_faults(end: End) -> str:
     return f" ({end.faulty} faulty, such as {end.faults[0].place}: {end.faults[0].problem})" if end.faults else ""
-
-
-def _tidy(tx: Tx, owner: str, staged: bool) -> int:
-    return copies.tidy(tx, owner, staged=staged)
-
-
-def _flip(
-    tx: Tx, owner: str, whole: bool, source: str, cursor: str, counts: Counts | None, news: dict[str, object]
-) -> Copy:
-    return copies.flip(tx, owner, whole=whole, source=source, cursor=cursor, counts=counts, **news)
 
 
 async def _gently(write: Awaitable[Result]) -> Result:
