@@ -212,6 +212,14 @@ def test_who_answers_for_a_structure_and_whom_it_lends_itself_to(house: House) -
         imap.authenticate("XOAUTH2", lambda challenge: said)
         run(*right, "write", "--remove")
         assert imap.readline().startswith(b"* BYE ")
+    # What was lent to a mailbox is its holder's as long as he may sign in to that mailbox.
+    run("bal", "delegate", secretariat, "--to", petit.address, "--right", "write")
+    assert opens(petit)
+    with house.imap() as imap:
+        imap.authenticate("XOAUTH2", lambda challenge: said)
+        run("regulateur", "clore", petit.address, "--motif", "abus")
+        assert imap.readline().startswith(b"* BYE ")
+    assert not opens(petit)
     run("bal", "suspend", secretariat, "--motif", "essai")
     assert not opens(martin)
 
