@@ -128,7 +128,7 @@ def frames(job: Job, source: Reading, sleep: Callable[[float], None] = time.slee
 
 
 def _one_reading(job: Job, source: Reading, earlier: set[int], mots: set[str]) -> Iterator[Frame]:
-    """``earlier``: digests that broken attempts have sent; this one adds its own when it ends, however it ends."""
+    """``earlier``: digests that attempts which broke off have sent; this one adds its own if it does."""
     known = array("q", job.known)
     seen = bytearray(len(known))
     read = faulty = 0
@@ -171,13 +171,13 @@ def _one_reading(job: Job, source: Reading, earlier: set[int], mots: set[str]) -
                 lines, replaced = {}, []
         if lines or replaced:
             yield batch()
-    finally:
-        unseen = earlier - sent
+    except SourceError:
         earlier |= sent
+        raise
     vanished = array("q")
     if source.whole:
         vanished.extend(digest for digest, was in zip(known, seen, strict=True) if not was)
-        vanished.extend(unseen)  # sent by an attempt that broke off, and not there any more
+        vanished.extend(earlier - sent)  # not there any more
     yield End(source.whole, True, source.cursor, read, vanished.tobytes(), faults, faulty)
 
 
