@@ -115,7 +115,14 @@ def test_text_that_is_no_unicode_is_refused(operator: Operator) -> None:
 def test_two_persons(operator: Operator) -> None:
     file = operator.directory / "mssante.toml"
     file.write_text(file.read_text().replace("#two_persons = false", "two_persons = true"))
-    clore = ("regulateur", "clore", operator.bal(), "--motif", "abus", "--author")
+    address = operator.bal()
+    clore = ("regulateur", "clore", address, "--motif", "abus", "--author")
+    assert operator(*clore, "a").out.startswith("proposed")
+    assert operator("regulateur", "rouvrir", address, "--motif", "erreur", "--author", "a").out == "withdrawn\n"
+    assert operator("regulateur", "rouvrir", address).code == 1
+    assert operator(*clore, "b").out.startswith("proposed")
+    assert operator("regulateur", "journal", "--json").json[1]["action"] == "regulateur.withdrawn"
+    assert operator("regulateur", "rouvrir", address, "--author", "b").code == 0
     assert operator(*clore, "a").out.startswith("proposed")
     assert operator(*clore, "a").code == 1
     assert operator(*clore, "b").out.startswith("closed")
