@@ -7,13 +7,11 @@ import re
 import socket
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support.operators import HOST, Done, Network, Operator, command, copy_of, program
+from tests.support.operators import HOST, Done, Network, Operator, command, program
 from tests.system.people import professional
 
 REFUSED, USAGE, UNREACHABLE = 1, 2, 3
@@ -124,35 +122,14 @@ STORE_FAULTS: dict[Fault, tuple[int, tuple[str, ...]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """How a start ended, and what it found and left."""
-
-    done: Done
-    before: dict[str, bytes]
-    after: dict[str, bytes]
-
-
-@pytest.fixture(scope="module")
-def attempts(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Fault, Attempt]:
-    """`mssante serve` over each fault; two at a time, as each costs a second of start."""
-    folder = tmp_path_factory.mktemp("attempts")
-
-    def attempt(fault: Fault) -> Attempt:
-        here = copy_of(template, folder / fault.__name__).cabinet
-        fault(here)
-        before = files(here)
-        return Attempt(here.process("serve"), before, files(here))
-
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(FAULTS, pool.map(attempt, FAULTS), strict=True))
-
-
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_what_serve_cannot_use_is_told_and_left_as_it_is(attempts: dict[Fault, Attempt], fault: Fault) -> None:
+def test_what_serve_cannot_use_is_told_and_left_as_it_is(own_network: Network, fault: Fault) -> None:
+    here = own_network.cabinet
+    fault(here)
+    before = files(here)
     code, words = FAULTS[fault]
-    one_line(attempts[fault].done, code, *words)
-    assert attempts[fault].after == attempts[fault].before
+    one_line(here.process("serve"), code, *words)
+    assert files(here) == before
 
 
 @pytest.mark.parametrize("fault", STORE_FAULTS, ids=lambda fault: fault.__name__)
