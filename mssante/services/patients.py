@@ -103,12 +103,12 @@ def give_parent(tx: Tx, child: Address, parent: Address, actor: str, remove: boo
 
 
 def let_grow_up(tx: Tx) -> int:
-    """Parents open the mailboxes of children who are of age no longer, and their sessions there end; how many rights
-    went, some of them, while there are any."""
+    """The rights of parents to mailboxes of children who are of age now go, and their sessions there end; how many were
+    looked at: some of them, while there are any."""
     outgrown = patients.outgrown(tx.conn, tx.now_us)
     for child, parent in outgrown:
-        patients.set_parent(tx, child.id, parent.id, 0)
-        tx.journal("patient.of_age", actor="systeme:majorite", object=child.address, parent=parent.address)
+        if patients.set_parent(tx, child.id, parent.id, 0):  # else another process was first
+            tx.journal("patient.of_age", actor="systeme:majorite", object=child.address, parent=parent.address)
     return len(outgrown)
 
 
