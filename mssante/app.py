@@ -28,7 +28,7 @@ from mssante import rooms
 from mssante.config import ConfigError, Settings, load
 from mssante.directory import directory_alarms, upkeep_of
 from mssante.domain.address import parse_address
-from mssante.domain.clock import Clock, SystemClock
+from mssante.domain.clock import HOUR_US, Clock, SystemClock
 from mssante.housekeeping import Housekeeping
 from mssante.mime.dkim import load_signing_key
 from mssante.services.accounts import Accounts
@@ -45,7 +45,7 @@ from mssante.services.resolver import Resolver, name_server
 from mssante.services.searching import keep_in_step, reading_of
 from mssante.store import Store, StoreError, StoreUnavailable
 from mssante.store.keys import read_master_key
-from mssante.trust import HOUR_US, alarms, connect_of, contexts_of, espace_of, life_of, relay_of, revocation_of
+from mssante.trust import alarms, connect_of, contexts_of, espace_of, life_of, relay_of, revocation_of
 from portail.autoconfig import routes
 from portail.health import Figure, health
 from portail.web import Pages

@@ -20,7 +20,7 @@ import msgspec
 
 from mssante.domain.address import AddressError, parse_address
 from mssante.sections import Section
-from mssante.settings import PASSWORD_VARIABLE, Dkim, Settings, Store
+from mssante.settings import PASSWORD_VARIABLE, SERVICES, Dkim, Settings, Store
 from mssante.settings_people import PatientNotices, ProSanteConnect
 
 __all__ = ["ConfigError", "Fault", "Settings", "contradictions", "load", "sample", "sections", "settings_of"]
@@ -190,7 +190,7 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     if operator.postmaster and not _is_address_in(operator.postmaster, settings.own_domains):
         yield "operator", "postmaster", f"{operator.postmaster!r} is not an address in one of the domains hosted here"
     ports: dict[int, str] = {}
-    for key in ("mx", "submission", "submissions", "imap", "imaps", "portal", "health"):
+    for key in SERVICES:
         port: int = getattr(listen, key)
         if port and port in ports:
             yield "listen", key, f"port {port} is also that of {ports[port]}: choose another, or 0 to switch it off"

@@ -10,15 +10,13 @@ from urllib.parse import urlsplit
 from annuaire.publication import FhirPatch, FileDrop, Layout, Way
 from annuaire.source import Extraction, Fhir, Ldap, Spec
 from espace_confiance.alarms import Alarm
-from mssante.domain.clock import Clock
+from mssante.domain.clock import HOUR_US, Clock
 from mssante.services.annuaire import Guard
 from mssante.services.annuaire_upkeep import AnnuaireUpkeep
 from mssante.services.publication import Policy
 from mssante.settings import Settings
 from mssante.store import Store
 from mssante.store.annuaire import Copy
-
-HOUR_US = 3_600_000_000
 
 
 def upkeep_of(settings: Settings, store: Store, clock: Clock) -> AnnuaireUpkeep:

@@ -14,8 +14,8 @@ import structlog
 
 from mssante.config import Settings
 from mssante.domain.bal import BalType
-from mssante.domain.clock import Clock
-from mssante.domain.life_cycle import DAY_US, Patience
+from mssante.domain.clock import DAY_US, Clock
+from mssante.domain.life_cycle import Patience
 from mssante.services.life_cycle import Visits, look_after_unused
 from mssante.services.mass import Watch
 from mssante.services.patients import let_grow_up

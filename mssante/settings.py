@@ -27,6 +27,8 @@ from mssante.settings_people import (
 )
 
 PASSWORD_VARIABLE = "MSSANTE_DATABASE_PASSWORD"
+SERVICES = ("mx", "submission", "submissions", "imap", "imaps", "portal", "health")
+"""The ports of `Listen`, in the order of `init --port-base`."""
 
 
 class Operator(Section, frozen=True, kw_only=True):

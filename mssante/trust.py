@@ -13,7 +13,7 @@ from espace_confiance.contact import Life
 from espace_confiance.holder import EspaceConfiance
 from espace_confiance.revocation import Revocation
 from espace_confiance.signer import SignerFiles
-from mssante.domain.clock import Clock
+from mssante.domain.clock import HOUR_US, Clock
 from mssante.settings import Settings
 from tls.certificates import TlsError
 from tls.contexts import Contexts, https_client
@@ -21,8 +21,6 @@ from tls.contexts import Contexts, https_client
 if TYPE_CHECKING:
     from mssante.services.patient_notices import Relay
     from mssante.services.pro_sante_connect import ProSanteConnect
-
-HOUR_US = 3_600_000_000
 
 
 def contexts_of(settings: Settings) -> Contexts:

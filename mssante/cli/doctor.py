@@ -15,6 +15,7 @@ import typer
 
 from mssante.cli.dns_records import dns_records
 from mssante.cli.frame import REFUSED, Failure, Json, iso, listing, open_store, settings_of
+from mssante.domain.clock import DAY_US, HOUR_US
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from espace_confiance.alarms import Alarm
     from mssante.config import Settings
 
-DAY_US = 86_400_000_000
 OK, WARN, FAULT = "ok", "warn", "fault"
 
 
@@ -88,7 +88,7 @@ def _open_to_all(path: "Path") -> bool:
 
 def _certificate(settings: "Settings", now_us: int) -> Iterator[Finding]:
     from espace_confiance.alarms import certificate_alarms, crl_alarms
-    from mssante.trust import HOUR_US, contexts_of
+    from mssante.trust import contexts_of
     from tls.certificates import TlsError
 
     try:
@@ -260,6 +260,8 @@ def _store(settings: "Settings", now_us: int) -> Iterator[Finding]:
 
 
 def _ports(settings: "Settings") -> Iterator[Finding]:
+    from mssante.settings import SERVICES
+
     listen = settings.listen
     metrics = _metrics(listen.host, listen.health)
     other = _another(settings, metrics)
@@ -268,7 +270,7 @@ def _ports(settings: "Settings") -> Iterator[Finding]:
     taken_by = f"the operator {other}, not by this one" if other else "another program, or not permitted"
     wanted = "listens" if metrics else "is free"
     look: Callable[[str, int], bool] = _listens if metrics else _free
-    for service in ("mx", "submission", "submissions", "imap", "imaps", "portal", "health"):
+    for service in SERVICES:
         port: int = getattr(listen, service)
         where = f"{service} {listen.host}:{port}"
         if port and look(listen.host, port):

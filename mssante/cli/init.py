@@ -89,13 +89,12 @@ def _operator(
 
 def _settings(directory: Path, operator: "Operator", host: str, port_base: int, dns: str) -> "Settings":
     from mssante.config import contradictions
-    from mssante.settings import Dns, EspaceConfiance, Listen, Settings
+    from mssante.settings import SERVICES, Dns, EspaceConfiance, Listen, Settings
     from mssante.settings_people import Passwords
 
     if not 1 <= port_base <= 65529:
         raise Failure(f"--port-base {port_base}: must be between 1 and 65529", USAGE)
-    services = ("mx", "submission", "submissions", "imap", "imaps", "portal", "health")
-    ports = {service: port_base + place for place, service in enumerate(services)}
+    ports = {service: port_base + place for place, service in enumerate(SERVICES)}
     listen = Listen(host=host, **ports)
     # The list of a development trust space is made here and nobody publishes it: it does not age.
     espace = EspaceConfiance(routes=Path("espace/routes.toml"), alarm_hours=0, hard_stop_days=0)

@@ -7,7 +7,10 @@ tests hand down another one. Months are those of the calendar, UTC.
 import calendar
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
+
+HOUR_US: Final = 3_600_000_000
+DAY_US: Final = 24 * HOUR_US
 
 
 class Clock(Protocol):

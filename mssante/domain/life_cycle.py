@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mssante.domain.bal import BalState
-from mssante.domain.clock import months_later
-
-DAY_US = 24 * 3600 * 1_000_000
+from mssante.domain.clock import DAY_US, months_later
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from typing import Final
 
 from mssante.domain.address import parse_address
 from mssante.domain.bal import BalState, BalType
-from mssante.domain.clock import Clock, month_of, months_later
-from mssante.domain.life_cycle import DAY_US, Patience, Step, Unused, step_due
+from mssante.domain.clock import DAY_US, Clock, month_of, months_later
+from mssante.domain.life_cycle import Patience, Step, Unused, step_due
 from mssante.services import bals
 from mssante.services.notices import letter_to
 from mssante.store import PendingContent, Store, Tx

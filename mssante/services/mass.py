@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import structlog
 
 from mssante.domain.bal import BalType
+from mssante.domain.clock import DAY_US
 from mssante.domain.exchange import is_fin
 from mssante.domain.mass import Limits
 from mssante.domain.transaction import HeaderFacts
@@ -20,7 +21,6 @@ from mssante.services.signalement import signal_of_day
 from mssante.services.transaction import MailTransaction
 from mssante.store import Store, StoreError, Tx
 from mssante.store.regulateur import (
-    DAY_US,
     Kind,
     Sending,
     count_recipients,

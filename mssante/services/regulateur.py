@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from mssante.domain.address import Address
 from mssante.domain.bal import BalState
+from mssante.domain.clock import DAY_US
 from mssante.services import bals
 from mssante.services.notices import letter_to
 from mssante.services.signalement import REPORTING
@@ -22,7 +23,6 @@ from mssante.store.accounts import Bal, find_bal, find_bals, lent_to
 from mssante.store.mail import RECEIVING, NewMessage, add_message, deliver
 from mssante.store.queue import QueueItem, QueueState, hold, listing, release
 from mssante.store.regulateur import (
-    DAY_US,
     Kind,
     correspondents,
     days_of,

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from mssante.domain.address import AddressError, parse_address
+from mssante.domain.clock import DAY_US
 from mssante.mime.card import LEAF, MESSAGE, Card, Part
 from mssante.mime.headers import header_facts, split_fields
 from mssante.mime.imap_text import author
 from mssante.mime.part_reader import Read, content_of
 from mssante.store import Tx
 from mssante.store.messages import load_message
-from mssante.store.regulateur import DAY_US, SYSTEM, Kind, report
+from mssante.store.regulateur import SYSTEM, Kind, report
 
 REPORTING: Final = "signalement"
 """Local part of the address, in each of the operator's domains, that whoever is signed in may report to."""

@@ -13,13 +13,12 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
+from mssante.domain.clock import DAY_US
 from mssante.store.engines import keys_of
 from mssante.store.keys import CORRESPONDENT
 from mssante.store.prepared import Prepared, put, upsert
 from mssante.store.schema import bal, correspondent, same_text, sending_day, sending_exception, signalement
 from mssante.store.writer import Tx
-
-DAY_US: Final = 86_400_000_000
 
 
 class Kind(StrEnum):

@@ -4,8 +4,8 @@ from collections import Counter
 
 from mssante.domain.address import parse_address
 from mssante.domain.bal import BalState, BalType
-from mssante.domain.clock import month_of
-from mssante.domain.life_cycle import DAY_US, Patience, Step
+from mssante.domain.clock import DAY_US, month_of
+from mssante.domain.life_cycle import Patience, Step
 from mssante.services import bals
 from mssante.services.life_cycle import Visits, look_after_unused
 from mssante.store import StoreError, StoreUnavailable
