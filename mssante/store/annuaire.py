@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
 
 from mssante.domain.annuaire import Fault, Line
 from mssante.store.errors import StoreError
+from mssante.store.prepared import put
 from mssante.store.schema import annuaire_fiche as fiche
 from mssante.store.schema import annuaire_mot as mot
 from mssante.store.schema import meta
@@ -369,7 +370,5 @@ def _holding(tx: Tx, owner: str) -> Copy:
 
 def _keep(tx: Tx, state: Copy, **changes: Any) -> Copy:
     state = msgspec.structs.replace(state, **changes)
-    value = {"value": msgspec.msgpack.encode(state)}
-    if not tx.conn.execute(update(meta).where(meta.c.name == _STATE).values(value)).rowcount:
-        tx.conn.execute(insert(meta), {"name": _STATE, **value})
+    put(tx.conn, meta, {"name": _STATE, "value": msgspec.msgpack.encode(state)})
     return state
