@@ -102,7 +102,12 @@ class Prepared:
             given = [{**defaults, **one} for one in values]
             cursor.executemany(sql, given if names is None else [[one[name] for name in names] for one in given])
             return int(cursor.rowcount)
-        return sum(self._insert(conn, values[start : start + LONGEST]) for start in range(0, len(values), LONGEST))
+        done = start = 0
+        while start < len(values):  # by powers of two: seven statements, compiled once, do for all
+            size = min(LONGEST, 2 ** ((len(values) - start).bit_length() - 1))
+            done += self._insert(conn, values[start : start + size])
+            start += size
+        return done
 
     def _insert(self, conn: Connection, rows: Sequence[Values]) -> int:
         sql, columns = self._compiled_rows(conn.dialect, tuple(rows[0]), len(rows))
