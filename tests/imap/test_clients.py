@@ -124,7 +124,7 @@ def _imapclient(operator: Operator) -> None:
         with imapclient.IMAPClient("localhost", operator.tls, ssl_context=operator.pki.client()) as other:
             other.login(ALICE, PASSWORD)
             other.append("INBOX", letter(9))
-        assert (3, b"EXISTS") in client.idle_check(timeout=10)
+        assert (3, b"EXISTS") in client.idle_check(timeout=60)
         client.idle_done()
 
 
@@ -192,11 +192,11 @@ async def test_aioimaplib(operator: Operator) -> None:
     assert (await client.select("INBOX")).result == "OK"
     reply = await client.uid("fetch", "1:*", "(UID BODY.PEEK[])")
     assert PREPEND + letter(1) in [bytes(line) for line in reply.lines]
-    idle = await client.idle_start(timeout=20)
+    idle = await client.idle_start(timeout=60)
     await operator.deliver(letter(2), ALICE)
-    assert b"2 EXISTS" in await client.wait_server_push(10)
+    assert b"2 EXISTS" in await client.wait_server_push(60)
     client.idle_done()
-    await asyncio.wait_for(idle, 10)
+    await asyncio.wait_for(idle, 60)
     assert (await client.append(letter(3), "INBOX", flags="\\Seen")).result == "OK"
     assert (await client.logout()).result == "OK"
 

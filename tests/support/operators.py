@@ -35,8 +35,8 @@ from unittest.mock import patch
 from mssante.cli import main
 
 HOST = "127.0.0.1"
-READY_S = 30.0
-STOP_S = 40.0
+READY_S = 120.0
+STOP_S = 120.0
 SERVICES = ("mx", "submission", "submissions", "imap", "imaps", "portal", "health")
 DOMAINS = {
     "cabinet": "cabinet.mssante.example",
@@ -48,7 +48,7 @@ DOMAINS = {
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T | None], what: str, seconds: float = 20.0) -> T:
+def until(condition: Callable[[], T | None], what: str, seconds: float = 120.0) -> T:
     """The first true value of ``condition``. Fails with ``what`` when there is none in time."""
     end = time.monotonic() + seconds
     while not (seen := condition()):
@@ -226,7 +226,7 @@ class Operator:
 
     def figures(self) -> dict[str, float]:
         """The metrics of the health port by name."""
-        with urllib.request.urlopen(f"http://{HOST}:{self.port_of('health')}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{HOST}:{self.port_of('health')}/metrics", timeout=READY_S) as answer:
             lines = answer.read().decode().splitlines()
         return {name: float(value) for name, _, value in (line.partition(" ") for line in lines) if name != "#"}
 
@@ -316,7 +316,7 @@ def command(*arguments: str, given: str = "") -> Done:
 def program(*arguments: str, given: str = "") -> Done:
     """How `mssante` ends, as a process of its own."""
     done = subprocess.run(
-        [*_PROGRAM, *arguments], input=given, capture_output=True, text=True, env=_environment(), timeout=50
+        [*_PROGRAM, *arguments], input=given, capture_output=True, text=True, env=_environment(), timeout=READY_S
     )
     return Done(done.returncode, done.stdout, done.stderr)
 

@@ -180,7 +180,7 @@ class Postfix:
 
     def session(self) -> smtplib.SMTP:
         """As a mail program of its house writes. To be closed by the caller."""
-        return smtplib.SMTP(HOST, self.inside, "poste", timeout=30)
+        return smtplib.SMTP(HOST, self.inside, "poste", timeout=120)
 
     def received(self) -> list[bytes]:
         """What is in the mailbox of `READER`, with the machine's own line ends."""

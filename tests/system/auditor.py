@@ -341,7 +341,7 @@ class UnderTest:
         changed = asyncio.Event()
         unsubscribe = store.hints.subscribe("queue", None, changed.set)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while True:
                     changed.clear()
                     for state in (QueueState.SENT, QueueState.QUEUED, QueueState.FAILED):

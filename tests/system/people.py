@@ -20,7 +20,7 @@ from mssante.domain.identifiers import luhn_holds
 from mssante.domain.ins import ins_key
 from tests.support.operators import HOST, Operator, until
 
-TIMEOUT_S = 30
+TIMEOUT_S = 120
 _numbers = itertools.count(1)
 
 
@@ -132,7 +132,7 @@ class Mailbox:
 
     def bye(self) -> bytes:
         """The line with which the server ends the session by itself, waited for."""
-        self.session.sock.settimeout(5)
+        self.session.sock.settimeout(TIMEOUT_S)
         return self.session.readline()
 
     def _number(self, letter: Letter) -> str:

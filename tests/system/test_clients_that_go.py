@@ -112,7 +112,6 @@ def test_a_peer_cut_in_the_middle_leaves_nothing_either(network: Network) -> Non
         assert inbox.count() == 1
 
 
-@pytest.mark.timeout(120)
 def test_four_times_25_megabytes_at_once_stay_under_120_megabytes(
     own_network: Network, record_property: Callable[[str, object], None]
 ) -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.operators import Network, Operator, until
-from tests.system.people import Person, answers, at_mx, brief, patient, professional, with_luhn
+from tests.system.people import TIMEOUT_S, Person, answers, at_mx, brief, patient, professional, with_luhn
 
 
 def test_a_new_mailbox_receives_at_once(network: Network) -> None:
@@ -31,7 +31,7 @@ def test_sessions_of_an_account_that_is_closed_end(network: Network, command: tu
         network.cabinet.run(*command, noir.address, "--motif", "sollicitations en nombre")
         for session in (sending, writing):
             assert session.sock is not None
-            session.sock.settimeout(5)
+            session.sock.settimeout(TIMEOUT_S)
             assert brief(session.getreply()) == "421 4.7.0"
             session.close()
         assert reading.bye().startswith(b"* BYE ")
@@ -82,7 +82,6 @@ def test_an_old_password_is_forgotten_at_once(network: Network) -> None:
     changed.imap().session.shutdown()
 
 
-@pytest.mark.timeout(120)
 def test_the_queue_waits_for_a_peer_that_is_down(own_network: Network) -> None:
     """Shown while it waits, tried again when told, and after kill -9; each letter arrives, once."""
     here, there = own_network.cabinet, own_network.clinique

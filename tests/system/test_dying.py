@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import pytest
-
 from tests.support.operators import Network, until
 from tests.system.people import Person, professional
 
@@ -72,7 +70,6 @@ class Load:
             return  # the same, seen by the socket
 
 
-@pytest.mark.timeout(120)
 def test_nothing_promised_is_lost_and_nothing_local_is_doubled(own_network: Network) -> None:
     here, there = own_network.cabinet, own_network.clinique
     own_network.serve(here, there)

@@ -50,7 +50,7 @@ async def asked(web: Web, path: str) -> dict[str, str]:
         seen.set()
 
     web.answers[path] = note
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         await seen.wait()
     return next(headers for place, headers in web.requests[before:] if place == path)
 

@@ -13,7 +13,6 @@ from tests.support.operators import Network, free_ports, until
 from tests.system.people import Person, at_mx, professional
 
 
-@pytest.mark.timeout(120)
 def test_what_the_scanner_finds_goes_nowhere(own_network: Network) -> None:
     """Both ways: a holder's message does not leave, another operator's is not taken; then the scanner goes away."""
     here, clinique = own_network.cabinet, own_network.clinique
@@ -56,7 +55,6 @@ def selector(author: Person, reader: Person) -> str:
     return f"{signed[1].decode()} {result[1].decode()}"
 
 
-@pytest.mark.timeout(120)
 def test_another_key_signs_from_sighup_on(own_network: Network) -> None:
     """It is in nobody's DNS here: an operator that notes failures says so, one that refuses them refuses."""
     here, clinique = own_network.cabinet, own_network.clinique
@@ -86,7 +84,6 @@ def test_another_key_signs_from_sighup_on(own_network: Network) -> None:
     until(lambda: "the last good one signs" in here.log.read_text(), "the fault in the log")
 
 
-@pytest.mark.timeout(120)
 def test_unsigned_mail_is_taken_even_where_failures_are_refused(own_network: Network) -> None:
     here, clinique = own_network.cabinet, own_network.clinique
     here.set("dkim", on_failure="refuse")

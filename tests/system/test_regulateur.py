@@ -24,7 +24,6 @@ def pair(request: pytest.FixtureRequest, own_network: Network) -> Iterator[tuple
         yield stack.enter_context(served(own_network, first, second))
 
 
-@pytest.mark.timeout(120)
 def test_an_abusive_account_is_closed_everywhere(own_network: Network, pair: tuple[Operator, Operator]) -> None:
     first, second = pair
     abuser, victim = professional(first), professional(first)
@@ -82,7 +81,6 @@ def test_an_abusive_account_is_closed_everywhere(own_network: Network, pair: tup
     assert (first.command("verify").code, first.command("audit", "verify").code) == (0, 0)
 
 
-@pytest.mark.timeout(120)
 def test_two_persons(own_network: Network) -> None:
     here = own_network.cabinet
     here.set("regulateur", two_persons=True)
@@ -98,7 +96,6 @@ def test_two_persons(own_network: Network) -> None:
         assert inbox.bye().startswith(b"* BYE")
 
 
-@pytest.mark.timeout(120)
 def test_the_same_letter_by_two_processes(own_network: Network, pair: tuple[Operator, Operator]) -> None:
     first, second = pair
     author, text = professional(first), "Venez nombreux a notre soiree de presentation, jeudi a vingt heures."

@@ -18,7 +18,6 @@ from tests.system.people import Person, answers, at_mx, brief, professional
 from tls.certificates import describe, load_certificates
 
 
-@pytest.mark.timeout(120)
 def test_sigterm_drains(own_network: Network) -> None:
     here = own_network.cabinet
     own_network.serve(here)
@@ -55,7 +54,6 @@ def test_sigterm_drains(own_network: Network) -> None:
     assert here.command("verify").code == 0
 
 
-@pytest.mark.timeout(120)
 def test_sighup_takes_certificates_and_configuration(own_network: Network, tmp_path: Path) -> None:
     here = own_network.cabinet
     own_network.serve(here)
@@ -102,7 +100,6 @@ def serial(person: Person) -> int:
     return load_der_x509_certificate(der).serial_number
 
 
-@pytest.mark.timeout(120)
 def test_sighup_takes_revocations_and_the_white_list(own_network: Network, tmp_path: Path) -> None:
     here, clinique = own_network.cabinet, own_network.clinique
     own_network.serve(here)

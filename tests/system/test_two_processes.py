@@ -10,7 +10,7 @@ import pytest
 from tests.support.operators import Network, Operator, until
 from tests.support.postgres import Postgres, running_postgres
 from tests.system.pairs import at, beside
-from tests.system.people import Letter, Person, professional
+from tests.system.people import TIMEOUT_S, Letter, Person, professional
 
 LEASE_S = 3
 AT_ONCE = 2 * 4
@@ -43,7 +43,6 @@ def copies(reader: Person) -> Counter[str]:
         return Counter(inbox.message_ids())
 
 
-@pytest.mark.timeout(120)
 def test_one_queue_two_processes_one_killed(own_network: Network, second: Operator, postgres: Postgres) -> None:
     first, there = own_network.cabinet, own_network.clinique
     own_network.serve(there, first, second)
@@ -72,7 +71,6 @@ def test_one_queue_two_processes_one_killed(own_network: Network, second: Operat
     assert [*second.troubles(), *there.troubles()] == []
 
 
-@pytest.mark.timeout(60)
 def test_news_reach_sessions_of_the_other_process(own_network: Network, second: Operator) -> None:
     first = own_network.cabinet
     own_network.serve(first, second)
@@ -81,7 +79,7 @@ def test_news_reach_sessions_of_the_other_process(own_network: Network, second: 
         inbox.session.send(b"i1 IDLE\r\n")
         assert inbox.session.readline().startswith(b"+")
         author.send(author.letter(reader.address), reader.address)
-        inbox.session.sock.settimeout(20)
+        inbox.session.sock.settimeout(TIMEOUT_S)
         assert inbox.session.readline() == b"* 1 EXISTS\r\n"
         first.run("bal", "suspend", reader.address, "--motif", "Essai")
         assert any(b"BYE" in inbox.session.readline() for _ in range(3))

@@ -11,7 +11,6 @@ from mssante.demo.ready import prepare
 from tests.mssante.cli.conftest import Operator as Pattern
 
 
-@pytest.mark.timeout(180)
 def test_the_story() -> None:
     ended = subprocess.run([sys.executable, "-P", "-m", "mssante.demo"], check=False, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr

@@ -35,7 +35,7 @@ def name_server(zone: dict[tuple[str, str], list[str]], broken: dict[str, str]) 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(120)
         yield where
     finally:
         loop.call_soon_threadsafe(stop.set)

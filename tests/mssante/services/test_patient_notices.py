@@ -251,7 +251,7 @@ async def test_the_running_service_hears_of_mail_and_stops_when_told(cabinet: Ca
     notices = teller(cabinet, sink)
     running = asyncio.create_task(notices.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             await write(cabinet, address)
             await sink.came.wait()
     finally:
