@@ -33,7 +33,7 @@ CONTENT = b"Subject: Compte rendu\r\nMessage-ID: <1@cabinet.mssante.fr>\r\n\r\nB
 PREPEND = b"Received: by mx.cabinet.mssante.fr\r\n"
 HOUR = 3600
 DAY = 24 * HOUR
-QUICK = Timeouts(connect=60, greeting=60, handshake=60, command=60, block=60, final=60, goodbye=1)
+QUICK = Timeouts(connect=60, greeting=60, handshake=60, command=60, block=60, final=60, goodbye=60)
 
 
 @dataclass
