@@ -35,7 +35,7 @@ FRAME_BYTES = 64 * 1024 * 1024
 VANISHED_AT_ONCE = 500
 NEW = 10
 """Words are gathered when one line in so many is new."""
-REST = 0.5
+REST = 0.25
 """The writer rests for this part of the time that a batch has taken: mail of another process comes in between."""
 
 _frames = msgspec.msgpack.Decoder(Frame)
