@@ -6,7 +6,8 @@
 Without words all three are done:
 import: an extraction file of 535,000 lines and 89 MB by `mssante annuaire import`, then one with 400 changes;
 sync: a real slapd of as many entries, read by ldap3 alone, then by `mssante annuaire sync` to its end, then 400 changes;
-search (after one of the others, in what it has read): what people type (frequent, rare, begun, misspelt words), and the look-ups of a RCPT, in this process.
+search (after one of the others, in what it has read): what people type (frequent, rare, begun, misspelt words), and the
+look-ups of a RCPT, in this process.
 Prints a line of JSON each. Memory is that of all processes of a command at its highest moment, shared pages counted
 once (PSS), ten times a second.
 """
@@ -238,7 +239,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART")
     parser.add_argument("--rows", type=int, default=535_000)
     parser.add_argument("--postgresql", action="store_true", help="in a PostgreSQL of its own")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         server = stack.enter_context(running_postgres()) if asked.postgresql else None
