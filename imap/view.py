@@ -42,7 +42,7 @@ class View:
 
     @classmethod
     def of(cls, opened: Opened, name: str, *, recent_from: int, read_only: bool) -> View:
-        """`name`: the folder's, as this session names it."""
+        """A folder that was just selected. `name`: what its client calls it."""
         folder, listing = opened.folder, opened.listing or Listing()
         listing.modseq = folder.highestmodseq
         made = cls(folder.id, name, listing, recent_from=recent_from, read_only=read_only)

@@ -81,12 +81,20 @@ def _from_uu(text: bytes) -> bytes:
     begin = text.find(b"begin ")
     lines = text[text.find(b"\n", begin) + 1 if begin >= 0 else 0 :].splitlines()
     octets = bytearray()
-    try:
-        for line in lines:
-            octets += binascii.a2b_uu(line)
-    except binascii.Error:
-        pass  # the end, or all that can be read
+    for line in lines:
+        decoded = _uu_line(line)
+        if decoded is None:
+            break
+        octets += decoded
     return bytes(octets)
+
+
+def _uu_line(line: bytes) -> bytes | None:
+    """A line decoded; None when it is none of uuencode, as the last one, ``end``, is."""
+    try:
+        return binascii.a2b_uu(line)
+    except binascii.Error:
+        return None
 
 
 def held(read: Read, size: int) -> Read:
